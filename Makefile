@@ -1,0 +1,52 @@
+# Everything runs inside .venv, which any target sets up on first use and reuses afterwards.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV_VERSION := 0.13.8
+STUDIES ?= studies
+
+.PHONY: help setup demo smoke test lint format ui bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "NT Study needs Python 3.11 or newer; point PYTHON at one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $(READY)
+
+setup: $(READY) ## create .venv with the locked packages
+
+demo: $(READY) ## run the demo study: about twelve trials and a front in about three minutes
+	$(BIN)/nt-study launch hyperiqa --preset demo --name demo --studies $(STUDIES) --or-show
+
+smoke: $(READY) ## the same in under a minute, with fewer trials
+	$(BIN)/nt-study launch hyperiqa --preset smoke --name smoke --studies $(STUDIES) --or-show
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## let ruff fix and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: $(READY) ## browse the studies in MLflow
+	$(BIN)/nt-study ui --studies $(STUDIES)
+
+bench: $(READY) ## run the benchmarks
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+lock: $(READY) ## refresh requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+
+clean: ## remove .venv and caches, keep the studies
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
