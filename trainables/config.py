@@ -1,0 +1,159 @@
+"""What one trial is told: frozen, keyword-only, and small enough to read in a log.
+
+Plain dataclasses, so that a trial runs without any validation framework; bad values fail at construction. The study
+file (`search_spaces/schema.py`) builds them and refuses unknown keys through `__pydantic_config__`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+FORBID_UNKNOWN: dict[str, Any] = {"extra": "forbid"}
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stretch of training with one optimiser; a recipe is a sequence of stages."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
+
+    name: str
+    epochs: int
+    """Passes over the training part; at least 1."""
+    lr: float
+    """Learning rate of the backbone."""
+    head_lr_ratio: float = 1.0
+    """Learning rate of the head, as a multiple of `lr`."""
+    head_lr_ratio_epochs: int | None = None
+    """The head keeps its multiple for this many epochs and then trains at `lr`; None: for the whole stage."""
+    head_step_epochs: int | None = None
+    """The head's learning rate falls by `step_factor` every so many epochs; None: it follows `schedule`."""
+    head_epochs: int | None = None
+    """The head is trained in the first so many epochs only; None: always. (HyperIQA as released: 1.)"""
+    trains: Literal["all", "head"] = "all"
+    """Which parameters are trained; the rest keep their values (BatchNorm statistics still move, as published)."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    momentum: float = 0.9
+    """Of SGD."""
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "step", "cosine_wave"] = "constant"
+    """`cosine`: to zero over the stage, after `warmup`; `step`: by `step_factor` every `step_epochs`;
+    `cosine_wave`: down and up again, half a period every `wave_steps` optimiser steps (MANIQA as released)."""
+    warmup: float = 0.0
+    """Share of the stage's steps with a linearly rising learning rate, for `cosine`."""
+    step_epochs: int = 1
+    step_factor: float = 0.1
+    wave_steps: int = 50
+    batch_size: int = 32
+    rebuild_optimizer: bool = False
+    """Make a new optimiser each epoch, losing its moments. (HyperIQA as released.)"""
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, f"stage {self.name!r}: epochs must be at least 1, got {self.epochs}")
+        _require(self.batch_size >= 2, f"stage {self.name!r}: batch_size must be at least 2, got {self.batch_size}")
+        _require(self.lr > 0, f"stage {self.name!r}: lr must be positive, got {self.lr}")
+        _require(0 <= self.warmup < 1, f"stage {self.name!r}: warmup is a share in [0, 1), got {self.warmup}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
+
+    stages: tuple[Stage, ...]
+    init: Literal["scratch", "imagenet", "baseline"] = "scratch"
+    """Where NT trials start. `baseline`: from the study's λ=0 baseline as it was before its last stage, so that the
+    earlier stages are paid for once and every trial, the baseline included, spends the same last stage."""
+    baseline_init: Literal["scratch", "imagenet"] = "scratch"
+    """Where the baseline itself starts when `init` is `baseline`."""
+    loss: str = "l1"
+    loss_params: dict[str, Any] = field(default_factory=dict)
+    loss_scale: Literal["mos", "native"] = "mos"
+    """Scale on which the loss compares scores: 0..100, or the network's own output."""
+    penalty_scale: Literal["mos", "native"] = "mos"
+    """Scale of the score whose change is penalised. λ has this scale's inverse square as its unit."""
+    calibrate: bool = False
+    """Fit the map from native output to MOS on the training predictions after every epoch (LinearityIQA's k and b)."""
+    flip: bool = True
+    """Mirror training views at random."""
+    crops_per_image: int = 1
+    """Training views drawn from each image per epoch."""
+    select: Literal["last", "best"] = "last"
+    """Which epoch's weights the trial ships: the last, or the one with the best validation SROCC."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.stages) >= 1, "recipe: at least one stage is needed")
+        names = [stage.name for stage in self.stages]
+        _require(len(set(names)) == len(names), f"recipe: stage names must differ, got {names}")
+        _require(
+            self.init != "baseline" or len(self.stages) >= 2,
+            "recipe: init 'baseline' needs two stages or more; NT trials repeat the last one from the baseline's state",
+        )
+
+    def start(self, *, is_baseline: bool) -> Literal["scratch", "imagenet", "baseline"]:
+        """Where a trial's weights come from."""
+        return self.baseline_init if self.init == "baseline" and is_baseline else self.init
+
+    def stages_of(self, *, is_baseline: bool) -> tuple[Stage, ...]:
+        """The stages that a trial runs itself."""
+        return self.stages[-1:] if self.init == "baseline" and not is_baseline else self.stages
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """Everything that decides what one trial computes, together with the images and their split."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
+
+    trial: str
+    """Its name in the study: `baseline`, or `t` and a number."""
+    model: str
+    size: Literal["small", "paper"]
+    recipe: Recipe
+    lam: float
+    """λ, the weight of the NT penalty (released form, with the factor ½); 0 trains without it."""
+    step_size: float
+    """h, the finite difference's step in ImageNet-normalised units."""
+    seed: int
+    attacks: dict[str, dict[str, Any]]
+    """The attacks of the record: label -> {"name": …, parameters}; the label `fgsm` is the search's probe."""
+
+    def __post_init__(self) -> None:
+        _require(self.lam >= 0 and math.isfinite(self.lam), f"lam must be finite and at least 0, got {self.lam}")
+        _require(self.step_size > 0, f"step_size must be positive, got {self.step_size}")
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.trial == BASELINE
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.recipe.stages_of(is_baseline=self.is_baseline)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that this trial trains itself."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+BASELINE = "baseline"
+"""Name of the λ=0 trial that is part of every study."""
+
+
+def trial_config_from_dict(values: dict[str, Any]) -> TrialConfig:
+    """The inverse of `TrialConfig.to_dict`, for files that were written by it."""
+    recipe = dict(values["recipe"])
+    recipe["stages"] = tuple(Stage(**stage) for stage in recipe["stages"])
+    return TrialConfig(**{**values, "recipe": Recipe(**recipe)})

@@ -1,0 +1,253 @@
+"""NT training of one model: L_IQA + λ · penalty (paper Eq. 7), epoch by epoch, resumable after any of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from trainables.config import Stage, TrialConfig
+from trainables.data.batches import training_batches
+from trainables.data.store import ImageStore
+from trainables.evaluate import clean_scores
+from trainables.losses import create_loss
+from trainables.models.scorer import Scorer
+from trainables.regularizer import nt_penalty
+from trainables.seeding import derive_seed
+
+
+class Diverged(RuntimeError):
+    """The training loss became NaN or infinite."""
+
+
+class Training:
+    """The state of one trial's training.
+
+    `rows` are the training images (`index` into `images`, `mos` on 0..100). All randomness of an epoch derives from
+    (seed, epoch), so an epoch repeated after a restart is the same epoch.
+    """
+
+    def __init__(
+        self, model: Scorer, config: TrialConfig, images: ImageStore, rows: pd.DataFrame, device: torch.device
+    ) -> None:
+        self.model = model.to(device)
+        self.config = config
+        self.images = images
+        self.rows = rows
+        self.device = device
+        self.loss = create_loss(config.recipe.loss, **config.recipe.loss_params)
+        self.epoch = 0
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.config.epochs
+
+    @property
+    def in_last_stage(self) -> bool:
+        """Whether every epoch that is still to come belongs to the recipe's last stage."""
+        return self.epoch >= self.config.epochs - self.config.stages[-1].epochs
+
+    def run_epoch(self) -> dict[str, float | int | str]:
+        """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty, learning rate and seconds.
+
+        Raises Diverged when the loss is not finite.
+        """
+        started = time.perf_counter()
+        stage, epoch_in_stage = stage_at(self.config.stages, self.epoch)
+        torch.manual_seed(derive_seed(self.config.seed, "dropout", self.epoch))
+        if self._optimizer is None or epoch_in_stage == 0 or stage.rebuild_optimizer:
+            self._optimizer = make_optimizer(self.model, stage)
+        steps_per_epoch = self._steps_per_epoch(stage)
+        losses, penalties = [], []
+        self.model.train()
+        with trainable_parameters(self.model, stage):
+            for step, (images, targets) in enumerate(self._batches(stage)):
+                set_learning_rates(self._optimizer, stage, epoch_in_stage, step, steps_per_epoch)
+                loss, penalty = self._step(images.to(self.device), targets.to(self.device))
+                losses.append(loss)
+                penalties.append(penalty)
+        mean_loss, mean_penalty = (float(torch.stack(values).mean()) for values in (losses, penalties))
+        if not math.isfinite(mean_loss):
+            raise Diverged(
+                f"trial {self.config.trial}: the training loss became {mean_loss} in epoch {self.epoch + 1}; "
+                f"lower the learning rate (lr {stage.lr}) or lam ({self.config.lam})"
+            )
+        if self.config.recipe.calibrate:
+            calibrate(self.model, self.images, self.rows)
+        self.epoch += 1
+        return {
+            "epoch": self.epoch,
+            "stage": stage.name,
+            "train_loss": mean_loss,
+            "train_penalty": mean_penalty,
+            "lr": self._optimizer.param_groups[0]["lr"],
+            "train_seconds": time.perf_counter() - started,
+        }
+
+    def _step(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """One optimiser step; returns the detached total loss and penalty (both on the recipe's scales)."""
+        assert self._optimizer is not None
+        recipe = self.config.recipe
+        inputs = self.model.normalise(images)
+        if self.config.lam > 0:
+            outputs, penalty = nt_penalty(self.model.outputs, inputs, self.config.step_size)
+            if recipe.penalty_scale == "mos":
+                penalty = penalty * mos_per_native(self.model, outputs, targets, calibrated=recipe.calibrate) ** 2
+        else:
+            outputs, penalty = self.model.outputs(inputs), torch.zeros((), device=self.device)
+        if recipe.loss_scale == "mos":
+            loss = self.loss(self.model.to_mos(outputs), targets)
+        else:
+            loss = self.loss(outputs, (targets - self.model.offset) / self.model.scale)
+        loss = loss + self.config.lam * penalty
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        return loss.detach(), penalty.detach()
+
+    def _batches(self, stage: Stage) -> Iterable[tuple[Tensor, Tensor]]:
+        view = self.model.input_spec
+        return training_batches(
+            self.images,
+            self.rows["index"].to_numpy(),
+            self.rows["mos"].to_numpy(np.float32),
+            height=view.height,
+            width=view.width,
+            mode=view.mode,
+            batch_size=stage.batch_size,
+            seed=self.config.seed,
+            epoch=self.epoch,
+            flip=self.config.recipe.flip,
+            crops_per_image=self.config.recipe.crops_per_image,
+            drop_last=self._drops_last(stage),
+        )
+
+    def _views_per_epoch(self) -> int:
+        return len(self.rows) * self.config.recipe.crops_per_image
+
+    def _drops_last(self, stage: Stage) -> bool:
+        """A last batch of one image has no batch statistics, so it is left out."""
+        return self._views_per_epoch() % stage.batch_size == 1
+
+    def _steps_per_epoch(self, stage: Stage) -> int:
+        return max(1, math.ceil(self._views_per_epoch() / stage.batch_size) - self._drops_last(stage))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on after the last finished epoch."""
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict() if self._optimizer else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch = int(state["epoch"])
+        self.model.load_state_dict(state["model"])
+        if state["optimizer"] is not None and self.epoch > 0:
+            stage, _ = stage_at(self.config.stages, self.epoch - 1)
+            self._optimizer = make_optimizer(self.model, stage)
+            self._optimizer.load_state_dict(state["optimizer"])
+
+
+def stage_at(stages: tuple[Stage, ...], epoch: int) -> tuple[Stage, int]:
+    """The stage that `epoch` (from 0) falls in, and the epoch's number inside it."""
+    for stage in stages:
+        if epoch < stage.epochs:
+            return stage, epoch
+        epoch -= stage.epochs
+    raise ValueError("the stages have fewer epochs than that")
+
+
+def make_optimizer(model: Scorer, stage: Stage) -> torch.optim.Optimizer:
+    """The stage's optimiser over the groups `backbone` and `head`, in this order."""
+    groups = [{"params": parameters, "name": name} for name, parameters in model.parameter_groups().items()]
+    makers: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "adamw": torch.optim.AdamW,
+        "adam": torch.optim.Adam,
+        "sgd": lambda *args, **kwargs: torch.optim.SGD(*args, momentum=stage.momentum, **kwargs),
+    }
+    return makers[stage.optimizer](groups, lr=stage.lr, weight_decay=stage.weight_decay)
+
+
+class trainable_parameters:  # noqa: N801  (a context manager, named as it is read)
+    """Inside, only the parameters that the stage trains ask for gradients."""
+
+    def __init__(self, model: nn.Module, stage: Stage) -> None:
+        groups = model.parameter_groups() if stage.trains == "head" else {}  # type: ignore[operator]
+        self.frozen = [parameter for name, group in groups.items() if name != "head" for parameter in group]
+
+    def __enter__(self) -> None:
+        for parameter in self.frozen:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+
+    def __exit__(self, *_: object) -> None:
+        for parameter in self.frozen:
+            parameter.requires_grad_(True)
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, stage: Stage, epoch: int, step: int, steps_per_epoch: int
+) -> None:
+    """Set each group's rate for this step. Computed from the position alone, so a resumed stage needs no state."""
+    for group in optimizer.param_groups:
+        is_head = group["name"] == "head"
+        group["lr"] = stage.lr * learning_rate_factor(stage, epoch, step, steps_per_epoch, is_head=is_head)
+
+
+def learning_rate_factor(stage: Stage, epoch: int, step: int, steps_per_epoch: int, *, is_head: bool) -> float:
+    """Multiple of `stage.lr` at a step (both counted from 0) of an epoch of the stage."""
+    factor = 1.0
+    if is_head:
+        if stage.head_epochs is not None and epoch >= stage.head_epochs:
+            return 0.0
+        if stage.head_lr_ratio_epochs is None or epoch < stage.head_lr_ratio_epochs:
+            factor = stage.head_lr_ratio
+        if stage.head_step_epochs is not None:
+            return factor * stage.step_factor ** (epoch // stage.head_step_epochs)
+    position = epoch * steps_per_epoch + step
+    if stage.schedule == "step":
+        factor *= stage.step_factor ** (epoch // stage.step_epochs)
+    elif stage.schedule == "cosine_wave":
+        factor *= (1 + math.cos(math.pi * position / stage.wave_steps)) / 2
+    elif stage.schedule == "cosine":
+        total = stage.epochs * steps_per_epoch
+        warmup = round(stage.warmup * total)
+        if position < warmup:
+            factor *= (position + 1) / warmup
+        else:
+            factor *= (1 + math.cos(math.pi * (position - warmup) / max(1, total - warmup))) / 2
+    return factor
+
+
+def mos_per_native(model: Scorer, outputs: Tensor, targets: Tensor, *, calibrated: bool) -> Tensor:
+    """How many MOS points one unit of the native score is worth.
+
+    A calibrated model has no scale of its own while it trains: its batch's spread is set against the targets'. The
+    gradient flows through that ratio, so that shrinking the raw output does not lower the penalty.
+    """
+    if not calibrated:
+        return model.scale
+    scores = outputs if outputs.ndim == 1 else outputs[-1]
+    return targets.std() / scores.std().clamp_min(1e-8)
+
+
+def calibrate(model: Scorer, images: ImageStore, rows: pd.DataFrame) -> None:
+    """Set the model's native-to-MOS map to the least-squares line through its scores of `rows`.
+
+    LinearityIQA's k and b (its README; fitted there once, after training).
+    """
+    scores = clean_scores(model, images, rows)
+    native = (scores - float(model.offset)) / float(model.scale)
+    if np.ptp(native) == 0:
+        return
+    slope, intercept = np.polyfit(native, rows["mos"].to_numpy(), 1)
+    model.scale.fill_(slope)
+    model.offset.fill_(intercept)

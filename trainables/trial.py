@@ -1,0 +1,141 @@
+"""One trial, alone: train, probe each epoch, attack and measure, leave a record in a folder.
+
+    trial = Trial(config, images, rows, folder)
+    while not trial.finished:
+        report(trial.run_epoch())
+    trial.write_record()
+
+The folder holds `config.json`, `epochs.jsonl`, `checkpoint.pt` while it trains, and at the end `scores.parquet` and
+`model.safetensors`. A trial made on a folder that already has a checkpoint goes on after its last finished epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import safetensors.torch
+import torch
+
+from trainables.attacks import create_attack
+from trainables.config import TrialConfig
+from trainables.data.store import ImageStore
+from trainables.evaluate import evaluate, probe
+from trainables.files import write_atomically
+from trainables.models import create_model
+from trainables.models.scorer import Scorer
+from trainables.record import write_scores
+from trainables.seeding import derive_seed
+from trainables.train import Training
+
+PROBE = "fgsm"
+"""Label of the attack that each epoch's probe runs and that the search's objectives read."""
+SCORES = "scores.parquet"
+WEIGHTS = "model.safetensors"
+START_WEIGHTS = "start.safetensors"
+"""The baseline's weights before its last stage: where the other trials start when `init` is `baseline`."""
+
+
+class Trial:
+    """`rows` holds every split: `index` into `images`, `image`, `content`, `split`, `mos` (0..100).
+
+    `start` is the folder of the baseline, needed when the recipe's `init` is `baseline`.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        images: ImageStore,
+        rows: pd.DataFrame,
+        folder: Path,
+        *,
+        start: Path | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.config = config
+        self.images = images
+        self.folder = folder
+        self.rows = {split: rows[rows["split"] == split] for split in ("train", "validation", "test")}
+        self.attacks = {label: create_attack(**params) for label, params in config.attacks.items()}
+        self.device = torch.device(device)
+        self.training = Training(starting_model(config, start), config, images, self.rows["train"], self.device)
+        self.epochs: list[dict[str, Any]] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "config.json", json.dumps(config.to_dict(), indent=1).encode())
+        self._restore()
+
+    @property
+    def finished(self) -> bool:
+        """Whether training is over; the record may still have to be written."""
+        return self.training.finished
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Train one epoch, probe the validation part, save a checkpoint; returns the epoch's row of `epochs.jsonl`."""
+        self._keep_start_weights()
+        row: dict[str, Any] = self.training.run_epoch()
+        row |= probe(self.training.model, self.images, self.rows["validation"], self.attacks[PROBE])
+        self.epochs.append(row)
+        if self._is_best():
+            self._save_weights(WEIGHTS)
+        self._save_checkpoint()
+        return row
+
+    def write_record(self) -> pd.DataFrame:
+        """Attack and score validation and test images with the shipped weights; write and return the score table."""
+        model = self.training.model
+        model.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
+        rows = pd.concat([self.rows["validation"], self.rows["test"]])
+        scores = evaluate(model, self.images, rows, self.attacks, seed=self.config.seed)
+        write_scores(self.folder / SCORES, scores, {"trial": self.config.trial})
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        return scores
+
+    def _is_best(self) -> bool:
+        """Whether the epoch just run is the one to ship so far; only the last stage's epochs compete."""
+        if self.config.recipe.select == "last" or len(self.epochs) == 1:
+            return True
+        candidates = [row["srocc"] for row in self.epochs if row["stage"] == self.epochs[-1]["stage"]]
+        return len(candidates) == 1 or candidates[-1] > max(candidates[:-1])
+
+    def _keep_start_weights(self) -> None:
+        first_of_last_stage = self.training.epoch == self.config.epochs - self.config.stages[-1].epochs
+        if self.config.is_baseline and self.config.recipe.init == "baseline" and first_of_last_stage:
+            self._save_weights(START_WEIGHTS)
+
+    def _save_weights(self, name: str) -> None:
+        write_atomically(self.folder / name, safetensors.torch.save(self.training.model.state_dict()))
+
+    def _save_checkpoint(self) -> None:
+        state = {"training": self.training.state_dict(), "epochs": self.epochs}
+        write_atomically(self.folder / "checkpoint.pt", lambda file: torch.save(state, file))
+        lines = "".join(json.dumps(row) + "\n" for row in self.epochs)
+        write_atomically(self.folder / "epochs.jsonl", lines.encode())
+
+    def _restore(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if path.exists():
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.training.load_state_dict(state["training"])
+            self.epochs = state["epochs"]
+
+
+def starting_model(config: TrialConfig, start: Path | None) -> Scorer:
+    """The model a trial begins with: fresh from its seed, with ImageNet weights, or from the baseline's folder."""
+    init = config.recipe.start(is_baseline=config.is_baseline)
+    torch.manual_seed(derive_seed(config.seed, "init"))
+    model = create_model(config.model, size=config.size, pretrained=init == "imagenet")
+    if init == "baseline":
+        if start is None:
+            raise ValueError(f"trial {config.trial}: init is 'baseline', so the baseline's folder has to be given")
+        model.load_state_dict(safetensors.torch.load_file(start / START_WEIGHTS))
+    return model
+
+
+def run_trial(trial: Trial, report: Callable[[dict[str, Any]], None] = lambda row: None) -> pd.DataFrame:
+    """Run a trial to its end, handing each epoch's row to `report`; returns its score table."""
+    while not trial.finished:
+        report(trial.run_epoch())
+    return trial.write_record()
