@@ -1,0 +1,286 @@
+"""The study file: what a study runs, validated, with errors that name the place and the remedy.
+
+A baseline's YAML (`search_spaces/<baseline>.yaml`) holds `sizes` (what belongs to the small and the published
+network) and `presets` (ready-made studies). A user's study file names a `baseline` and a `preset` and overrides what
+it likes. Both end as one `StudyFile`, which is frozen into the study's directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from trainables.config import BASELINE, Recipe, TrialConfig
+from trainables.objectives import objective
+
+FOLDER = Path(__file__).parent
+STAGE_PARAMETERS = ("lr", "weight_decay", "head_lr_ratio", "batch_size")
+"""Training hyperparameters that a space may name beside `lam` and `step_size`; they apply to the last stage."""
+SAMPLERS = ("tpe", "nsga2", "gp", "qmc", "random", "grid")
+
+
+class StudyFileError(ValueError):
+    """A study file, baseline or override that cannot be used; the message is one sentence for its author."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Part):
+    """One axis of the search space."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Range:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError(f"low and high must be finite, got {self.low} and {self.high}")
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range needs low above 0, got {self.low}")
+        return self
+
+
+class Split(_Part):
+    """How images are dealt to train, validation and test."""
+
+    mode: Literal["content", "random", "authors", "given"] = "given"
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+
+    @field_validator("fractions")
+    @classmethod
+    def _sum_to_one(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+            raise ValueError(f"the three fractions must be positive and sum to 1, got {fractions}")
+        return fractions
+
+
+class Resources(_Part):
+    """What one NT trial reserves on the cluster."""
+
+    cpu: float = Field(gt=0)
+    gpu: float = Field(default=0, ge=0)
+    custom: dict[str, float] = Field(default_factory=dict)
+
+
+class StudyFile(_Part):
+    """One study, completely: with the code version and the images it decides every number."""
+
+    baseline: str
+    size: Literal["small", "paper"] = "small"
+    data: str = "photos"
+    split: Split = Split()
+    seed: int = Field(default=0, ge=0)
+    trials: int = Field(default=12, ge=1)
+    """NT trials, beside the λ=0 baseline that is always part of a study."""
+    sampler: Literal["tpe", "nsga2", "gp", "qmc", "random", "grid"] = "tpe"
+    space: dict[str, Range]
+    first_points: tuple[dict[str, float], ...] = ()
+    """Points that are evaluated before the sampler's own."""
+    default_step_size: float = Field(default=0.01, gt=0)
+    """h of the baseline's configuration, which has λ=0 and so never uses it."""
+    objectives: tuple[str, ...] = ("srocc", "rmse_attacked")
+    recipe: Recipe
+    attacks: dict[str, dict[str, Any]]
+    resources_per_trial: Resources | None = None
+    """None: one CPU, and on a cluster with GPUs one GPU."""
+    max_concurrent: int | None = Field(default=None, ge=1)
+    max_failures: int = Field(default=1, ge=0)
+    """How often a trial is started again after a failure before it is recorded as failed."""
+
+    @field_validator("space")
+    @classmethod
+    def _space_is_known(cls, space: dict[str, Range]) -> dict[str, Range]:
+        known = ("lam", "step_size", *STAGE_PARAMETERS)
+        for name in space:
+            if name not in known:
+                raise ValueError(f"unknown parameter {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+        for name in ("lam", "step_size"):
+            if name not in space:
+                raise ValueError(f"the space must say the range of {name!r}")
+            if space[name].low < 0:
+                raise ValueError(f"{name}: low must not be negative, got {space[name].low}")
+        return space
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives_are_known(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
+        if len(objectives) not in (2, 3) or len(set(objectives)) != len(objectives):
+            raise ValueError(f"name two or three different objectives, got {list(objectives)}")
+        for name in objectives:
+            objective(name)
+        return objectives
+
+    @field_validator("attacks")
+    @classmethod
+    def _has_the_probe(cls, attacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if "fgsm" not in attacks:
+            raise ValueError("an attack labelled 'fgsm' is needed: it is the probe that the search reads")
+        for label, attack in attacks.items():
+            if "name" not in attack:
+                raise ValueError(f"{label}: say which attack this is, as in {{name: fgsm, eps: 0.005}}")
+        return attacks
+
+    @model_validator(mode="after")
+    def _points_lie_in_the_space(self) -> StudyFile:
+        for point in self.first_points:
+            if set(point) != set(self.space):
+                raise ValueError(f"first_points: {point} must name exactly {sorted(self.space)}")
+            for name, value in point.items():
+                axis = self.space[name]
+                if not axis.low <= value <= axis.high:
+                    raise ValueError(
+                        f"first_points: {name} = {value} lies outside its range {axis.low:g} to {axis.high:g}; "
+                        "widen the range or drop the point"
+                    )
+        return self
+
+    def trial_config(self, trial: str, point: Mapping[str, float]) -> TrialConfig:
+        """The configuration of one trial at a point of the space (the baseline's point is empty)."""
+        is_baseline = trial == BASELINE
+        return TrialConfig(
+            trial=trial,
+            model=self.baseline,
+            size=self.size,
+            recipe=_with_stage_parameters(self.recipe, point),
+            lam=0.0 if is_baseline else point["lam"],
+            step_size=self.default_step_size if is_baseline else point["step_size"],
+            seed=self.seed,
+            attacks=self.attacks,
+        )
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _with_stage_parameters(recipe: Recipe, point: Mapping[str, float]) -> Recipe:
+    import dataclasses
+
+    changes = {name: point[name] for name in STAGE_PARAMETERS if name in point}
+    if not changes:
+        return recipe
+    last = dataclasses.replace(recipe.stages[-1], **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(recipe, stages=(*recipe.stages[:-1], last))
+
+
+def baselines() -> list[str]:
+    """Names of the baselines that have a search space."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_study_file(source: str, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None) -> StudyFile:
+    """The study that a baseline's name or a study file's path stands for, with overrides on top.
+
+    A preset fills in what the file leaves out (`demo` when none is named); the size that results chooses the recipe.
+    Raises StudyFileError with one sentence.
+    """
+    own = {"baseline": source} if not _is_path(source) else _read_yaml(Path(source))
+    own = _merge(own, dict(overrides or {}))
+    if "baseline" not in own:
+        raise StudyFileError(f"{source}: say which baseline the study is of, as in 'baseline: hyperiqa'")
+    baseline = str(own["baseline"])
+    if baseline not in baselines():
+        raise StudyFileError(
+            f"unknown baseline {baseline!r}{did_you_mean(baseline, baselines())}; "
+            f"known: {', '.join(baselines())}, or the path of a study file (*.yaml)"
+        )
+    room = _read_yaml(FOLDER / f"{baseline}.yaml")
+    preset = preset or own.pop("preset", None) or "demo"
+    own.pop("preset", None)
+    if preset not in room["presets"]:
+        raise StudyFileError(
+            f"{baseline} has no preset {preset!r}{did_you_mean(preset, room['presets'])}; "
+            f"known: {', '.join(room['presets'])}"
+        )
+    chosen = _merge(room["presets"][preset], own)
+    size = chosen.get("size", "small")
+    if size not in room["sizes"]:
+        raise StudyFileError(f"unknown size {size!r}; known: {', '.join(room['sizes'])}")
+    return validate(_merge(room["sizes"][size], chosen), source)
+
+
+def validate(values: Mapping[str, Any], source: str) -> StudyFile:
+    """Check complete values; StudyFileError names the first mistake, where it is and what is expected."""
+    try:
+        return StudyFile.model_validate(dict(values))
+    except ValidationError as error:
+        raise StudyFileError(_first_sentence(error, source)) from None
+
+
+def read_frozen(text: str, source: str) -> StudyFile:
+    """The study file that `StudyFile.to_yaml` wrote."""
+    return validate(yaml.safe_load(text), source)
+
+
+def _first_sentence(error: ValidationError, source: str) -> str:
+    details = error.errors()
+    first = details[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        name = str(first["loc"][-1])
+        message = f"unknown key{did_you_mean(name, _known_keys(first['loc']))}"
+    elif first["type"] in ("missing", "missing_argument"):
+        message = "this key is missing"
+    elif "input" in first and not isinstance(first["input"], dict):
+        message = f"{message}, got {first['input']!r}" if "got" not in message else message
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return f"{source}: {where}: {message}{more}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    import dataclasses
+
+    from trainables.config import Stage
+
+    parts: dict[str, Any] = {"split": Split, "resources_per_trial": Resources, "space": Range}
+    if location[0] == "recipe":
+        owner = Stage if "stages" in location else Recipe
+        return [field.name for field in dataclasses.fields(owner)]
+    return list(parts.get(str(location[0]), StudyFile).model_fields) if len(location) > 1 else list(
+        StudyFile.model_fields
+    )
+
+
+def did_you_mean(name: str, known: Any) -> str:
+    """` (did you mean 'x'?)` when something close exists, else nothing."""
+    close = difflib.get_close_matches(name, [str(item) for item in known], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _is_path(source: str) -> bool:
+    return source.endswith((".yaml", ".yml")) or "/" in source
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyFileError(f"there is no study file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyFileError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise StudyFileError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise StudyFileError(f"{path} must hold keys and values, got {type(values).__name__}")
+    return values
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`; mappings are merged, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,62 @@
+"""`nt-study`: every command is a function in `study/commands/`, listed here."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+import typer
+
+from search_spaces.schema import StudyFileError
+from study.errors import StudyError
+
+COMMANDS = {
+    "launch": "study.commands.launch",
+    "resume": "study.commands.launch",
+    "status": "study.commands.status",
+    "list": "study.commands.status",
+    "front": "study.commands.front",
+    "attack": "study.commands.attack",
+    "score": "study.commands.export",
+    "export": "study.commands.export",
+    "ui": "study.commands.ui",
+}
+"""Command -> the module whose function of that name (`list_` for `list`) runs it."""
+
+app = typer.Typer(
+    name="nt-study",
+    help="Studies of adversarially robust no-reference image quality models: what robustness costs, and what to ship.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _register() -> None:
+    for name, module in COMMANDS.items():
+        function = "list_" if name == "list" else name
+        app.command(name)(getattr(importlib.import_module(module), function))
+
+
+def main() -> None:
+    """Run the command line; problems of the user's are one sentence on standard error and exit code 2."""
+    _register()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        print("nt-study: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except (StudyError, StudyFileError, ValueError) as error:
+        if os.environ.get("NT_STUDY_DEBUG"):
+            raise
+        print(f"nt-study: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What a study's folder says about its trials: the driver, `status`, `front`, tracking and export all read this."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from search_spaces.schema import STAGE_PARAMETERS
+from study.directory import StudyDirectory
+from trainables.config import BASELINE, trial_config_from_dict
+from trainables.objectives import measure
+from trainables.record import read_scores
+from trainables.trial import SCORES
+
+STATES = ("complete", "pruned", "failed", "running", "waiting")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSummary:
+    """One trial as its folder tells it. Metrics are computed from its score table, never read from elsewhere."""
+
+    trial: str
+    state: str
+    lam: float
+    step_size: float
+    training: dict[str, float] = field(default_factory=dict)
+    """Searched training hyperparameters, when the space names any beside lam and step_size."""
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    planned_epochs: int = 0
+    validation: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.trial == BASELINE
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far."""
+        return float(sum(row["train_seconds"] for row in self.epochs))
+
+
+def summarise(directory: StudyDirectory) -> list[TrialSummary]:
+    """Every trial that has been started, the baseline first, then in the order they were asked for."""
+    alive = directory.owner() is not None
+    searched = [name for name in directory.read_study_file().space if name in STAGE_PARAMETERS]
+    folders = [path for path in directory.trials.glob("*") if (path / "config.json").exists()]
+    trials = [_summary(folder, searched, alive) for folder in folders]
+    return sorted(trials, key=lambda trial: (not trial.is_baseline, trial.trial))
+
+
+def count_states(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, int]:
+    """Trials by state; `waiting` are those asked for that have not been started, or were interrupted."""
+    counts = Counter(trial.state for trial in trials)
+    asked = directory.read_study_file().trials + 1
+    counts["waiting"] += asked - len(trials)
+    return {state: counts[state] for state in STATES}
+
+
+def _summary(folder: Path, searched: list[str], alive: bool) -> TrialSummary:
+    config = trial_config_from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    state, reason = _state(folder, alive)
+    metrics = _metrics(folder / SCORES) if state == "complete" else {"validation": {}, "test": {}}
+    return TrialSummary(
+        trial=config.trial,
+        state=state,
+        lam=config.lam,
+        step_size=config.step_size,
+        training={name: getattr(config.stages[-1], name) for name in searched},
+        epochs=read_epochs(folder),
+        planned_epochs=config.epochs,
+        validation=metrics["validation"],
+        test=metrics["test"],
+        reason=reason,
+    )
+
+
+def _state(folder: Path, alive: bool) -> tuple[str, str]:
+    if (folder / "result.json").exists():
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return result["state"], result["reason"]
+    if (folder / SCORES).exists():
+        return "complete", ""
+    return ("running" if alive else "waiting"), ""
+
+
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """The rows of `epochs.jsonl`; empty before the first epoch is over."""
+    try:
+        lines = (folder / "epochs.jsonl").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines]
+
+
+def _metrics(path: Path) -> dict[str, dict[str, float]]:
+    return _metrics_of_version(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _metrics_of_version(path: Path, _modified: int) -> dict[str, dict[str, float]]:
+    scores = read_scores(path)
+    return {split: measure(scores, split) for split in ("validation", "test")}
