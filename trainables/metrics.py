@@ -1,0 +1,73 @@
+"""How two lists of scores differ: the paper's five metrics (supplement S1 to S5), in float64.
+
+`reference` is the MOS, or the scores before an attack; `compared` the predictions, or the scores after it. All take
+equally long lists of finite numbers, one per image, on the 0..100 scale, and raise ValueError for anything else.
+A correlation with a constant, or over one image, is undefined and is NaN, never 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.stats
+from numpy.typing import ArrayLike, NDArray
+
+Scores = NDArray[np.float64]
+
+
+def rmse(reference: ArrayLike, compared: ArrayLike) -> float:
+    """Root mean squared difference, in score units; no logistic fit (S1)."""
+    y, f = _pair(reference, compared)
+    return float(np.sqrt(np.mean((y - f) ** 2)))
+
+
+def srocc(reference: ArrayLike, compared: ArrayLike) -> float:
+    """Spearman's rank correlation, ties sharing their mean rank (S2 holds only without ties)."""
+    y, f = _pair(reference, compared)
+    return float(scipy.stats.spearmanr(y, f).statistic) if _both_vary(y, f) else float("nan")
+
+
+def plcc(reference: ArrayLike, compared: ArrayLike) -> float:
+    """Pearson's correlation of the raw scores, without a fitted mapping (S4, whose print lacks the square root)."""
+    y, f = _pair(reference, compared)
+    return float(scipy.stats.pearsonr(y, f).statistic) if _both_vary(y, f) else float("nan")
+
+
+def krocc(reference: ArrayLike, compared: ArrayLike) -> float:
+    """Kendall's tau-b (S3 is tau-a; the two are equal without ties)."""
+    y, f = _pair(reference, compared)
+    return float(scipy.stats.kendalltau(y, f).statistic) if _both_vary(y, f) else float("nan")
+
+
+def r_robustness(
+    reference: ArrayLike, compared: ArrayLike, *, low: float = 0.0, high: float = 100.0, eps: float = 0.0
+) -> float:
+    """Mean of log10(largest possible change / change), from the scores before and after an attack (S5).
+
+    low, high: the score range that the largest possible change is measured against; scores may leave it.
+    eps: added to the change. With the default 0 an unchanged score makes R infinite (count them with `unchanged`);
+    1e-6 mirrors a version of the released code. The base is 10: the paper's printed values rule out the natural log.
+    """
+    before, after = _pair(reference, compared)
+    largest = np.maximum(high - before, before - low)
+    with np.errstate(divide="ignore"):
+        return float(np.mean(np.log10(largest / (np.abs(before - after) + eps))))
+
+
+def unchanged(reference: ArrayLike, compared: ArrayLike) -> int:
+    """Number of images whose score did not change at all."""
+    before, after = _pair(reference, compared)
+    return int(np.count_nonzero(before == after))
+
+
+def _pair(reference: ArrayLike, compared: ArrayLike) -> tuple[Scores, Scores]:
+    y, f = (np.asarray(values, dtype=np.float64) for values in (reference, compared))
+    if y.ndim != 1 or y.shape != f.shape or y.size == 0:
+        raise ValueError(f"metrics need two equally long, non-empty lists of scores, got shapes {y.shape}, {f.shape}")
+    if not (np.isfinite(y).all() and np.isfinite(f).all()):
+        bad = int(np.count_nonzero(~(np.isfinite(y) & np.isfinite(f))))
+        raise ValueError(f"metrics need finite scores, got NaN or infinity for {bad} of {y.size} images")
+    return y, f
+
+
+def _both_vary(y: Scores, f: Scores) -> bool:
+    return bool(np.ptp(y) > 0 and np.ptp(f) > 0)
