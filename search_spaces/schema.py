@@ -1,8 +1,9 @@
 """The study file: what a study runs, validated, with errors that name the place and the remedy.
 
 A baseline's YAML (`search_spaces/<baseline>.yaml`) holds `sizes` (what belongs to the small and the published
-network) and `presets` (ready-made studies). A user's study file names a `baseline` and a `preset` and overrides what
-it likes. Both end as one `StudyFile`, which is frozen into the study's directory.
+network, `recipes` by name among it, the first one being the default) and `presets` (ready-made studies). A user's
+study file names a `baseline` and a `preset` and overrides what it likes; its `recipe` is a name, or keys that replace
+some of the default's. All of it ends as one `StudyFile`, which is frozen into the study's directory.
 """
 
 from __future__ import annotations
@@ -207,7 +208,19 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     size = chosen.get("size", "small")
     if size not in room["sizes"]:
         raise StudyFileError(f"unknown size {size!r}; known: {', '.join(room['sizes'])}")
-    return validate(_merge(room["sizes"][size], chosen), source)
+    of_size = dict(room["sizes"][size])
+    recipes = of_size.pop("recipes")
+    chosen["recipe"] = _recipe(chosen.get("recipe", {}), recipes, f"{baseline} at size {size}")
+    return validate(_merge(of_size, chosen), source)
+
+
+def _recipe(wanted: Any, recipes: dict[str, Any], owner: str) -> Any:
+    """A recipe by its name, or the owner's first recipe with some keys replaced."""
+    if isinstance(wanted, Mapping):
+        return _merge(next(iter(recipes.values())), wanted)
+    if wanted not in recipes:
+        raise StudyFileError(f"{owner} has no recipe {wanted!r}{did_you_mean(str(wanted), recipes)}; known: {', '.join(recipes)}")
+    return recipes[wanted]
 
 
 def validate(values: Mapping[str, Any], source: str) -> StudyFile:

@@ -87,6 +87,8 @@ class Recipe:
     """Mirror training views at random."""
     crops_per_image: int = 1
     """Training views drawn from each image per epoch."""
+    training_crop: int | None = None
+    """Train on square crops of so many pixels instead of the model's usual view (DBCNN: 448)."""
     select: Literal["last", "best"] = "last"
     """Which epoch's weights the trial ships: the last, or the one with the best validation SROCC."""
 

@@ -108,19 +108,20 @@ class Training:
             loss = self.loss(outputs, (targets - self.model.offset) / self.model.scale)
         loss = loss + self.config.lam * penalty
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # Only the parameters: the shared clean forward also tracks the inputs, whose gradient nobody needs here.
+        loss.backward(inputs=[parameter for parameter in self.model.parameters() if parameter.requires_grad])
         self._optimizer.step()
         return loss.detach(), penalty.detach()
 
     def _batches(self, stage: Stage) -> Iterable[tuple[Tensor, Tensor]]:
-        view = self.model.input_spec
+        view, crop = self.model.input_spec, self.config.recipe.training_crop
         return training_batches(
             self.images,
             self.rows["index"].to_numpy(),
             self.rows["mos"].to_numpy(np.float32),
-            height=view.height,
-            width=view.width,
-            mode=view.mode,
+            height=crop or view.height,
+            width=crop or view.width,
+            mode="crop" if crop else view.mode,
             batch_size=stage.batch_size,
             seed=self.config.seed,
             epoch=self.epoch,

@@ -1,0 +1,108 @@
+"""`nt-study launch` and `nt-study resume`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from study.commands.options import STUDIES, StudiesOption
+from study.errors import StudyError
+
+
+def launch(
+    study: Annotated[str, typer.Argument(metavar="BASELINE|STUDY_FILE", help="A baseline's name or a study file.")],
+    name: Annotated[str | None, typer.Option(help="Name of the study; the baseline's name by default.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Ready-made study: demo, smoke or paper.")] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the network: small or paper.")] = None,
+    data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
+    split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
+    trials: Annotated[int | None, typer.Option(help="NT trials, beside the λ=0 baseline.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, nsga2, gp, qmc, random or grid.")] = None,
+    lam: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of λ.")] = None,
+    step_size: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of h.")] = None,
+    max_concurrent: Annotated[int | None, typer.Option(help="Trials at a time, at most; 1 runs them serially.")] = None,
+    mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
+    studies: StudiesOption = STUDIES,
+    or_show: Annotated[bool, typer.Option("--or-show", help="If the study exists, continue or show it.")] = False,
+) -> None:
+    """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured."""
+    from search_spaces.schema import load_study_file
+    from study.directory import find
+    from study.run import prepare
+
+    overrides: dict[str, Any] = {
+        key: value
+        for key, value in {
+            "size": size,
+            "data": data,
+            "split": {"mode": split} if split else None,
+            "trials": trials,
+            "seed": seed,
+            "sampler": sampler,
+            "max_concurrent": max_concurrent,
+        }.items()
+        if value is not None
+    }
+    ranges = {"lam": _range("lam", lam), "step_size": _range("step-size", step_size)}
+    if space := {key: value for key, value in ranges.items() if value}:
+        overrides |= {"space": space, "first_points": []}
+    study_file = load_study_file(study, preset=preset, overrides=overrides)
+    name = name or study_file.baseline
+    if or_show and (studies / name / "study.yaml").exists():
+        _run_and_show(find(studies, name), mlflow)
+    else:
+        _run_and_show(prepare(studies, name, study_file), mlflow)
+
+
+def resume(
+    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    trials: Annotated[str | None, typer.Option(help="A new number of trials, or +N more.")] = None,
+    mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
+    studies: StudiesOption = STUDIES,
+) -> None:
+    """Continue a study after Ctrl-C, a crash or a reboot; finished trials are kept, unfinished ones go on."""
+    from study.directory import find
+    from study.run import check_still_the_same
+
+    directory = find(studies, name)
+    if trials is not None:
+        _ask_for_trials(directory, trials)
+    check_still_the_same(directory)
+    _run_and_show(directory, mlflow)
+
+
+def _run_and_show(directory: Any, mlflow: str | None) -> None:
+    from rich.console import Console
+
+    from study.commands.front import show_end
+    from study.run import run
+
+    console = Console()
+    finished = run(directory, console, mlflow)
+    if not finished:
+        console.print(f"\nstudy {directory.name!r} is not finished; continue it with: nt-study resume {directory.name}")
+        raise typer.Exit(130)
+    show_end(directory, console)
+
+
+def _range(name: str, text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise StudyError(f"--{name} {text!r} is not a range; write LOW:HIGH, as in 1e-6:1e-3") from None
+    return {"low": low, "high": high}
+
+
+def _ask_for_trials(directory: Any, text: str) -> None:
+    study_file = directory.read_study_file()
+    try:
+        wanted = study_file.trials + int(text[1:]) if text.startswith("+") else int(text)
+    except ValueError:
+        raise StudyError(f"--trials {text!r} is no number; write 24, or +12 for twelve more") from None
+    if wanted < study_file.trials:
+        raise StudyError(f"study {directory.name!r} already asks for {study_file.trials} trials; it can only grow")
+    directory.write_study_file(study_file.model_copy(update={"trials": wanted}))

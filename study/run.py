@@ -1,0 +1,203 @@
+"""A study from start to end, in one screen: prepare, schedule, show, record."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+from search_spaces.schema import StudyFile
+from study.directory import StudyDirectory, create
+from study.errors import StudyError
+from trainables.seeding import derive_seed
+
+MEMORY_PER_TRIAL = {"small": 1.2e9, "paper": 6e9}
+"""Bytes that one trial's process needs on the CPU, measured for `small`; `paper` is ResNet50 at batch 16, rounded up."""
+
+
+def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
+    """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here."""
+    from trainables.data import open_dataset
+    from trainables.data.split import MosScale, split_table
+
+    images = open_dataset(study_file.data)
+    rows = split_table(
+        images.table.assign(index=range(len(images.table))),
+        seed=derive_seed(study_file.seed, "split"),
+        fractions=study_file.split.fractions,
+        mode=study_file.split.mode,
+    )
+    training = rows[rows["split"] == "train"]
+    scale = MosScale(float(training["mos"].min()), float(training["mos"].max()))
+    rows = rows.assign(raw_mos=rows["mos"], mos=scale.normalise(rows["mos"].to_numpy()))
+    directory = create(studies, name, study_file)
+    directory.write_split(rows)
+    directory.write_json(
+        "environment.json",
+        {
+            "data": {
+                "spec": images.spec,
+                "fingerprint": images.fingerprint,
+                "score_kind": images.score_kind,
+                "mos_minimum": scale.minimum,
+                "mos_maximum": scale.maximum,
+                "images": {str(split): int(count) for split, count in rows["split"].value_counts().items()},
+            },
+            **_where_it_runs(),
+        },
+    )
+    return directory
+
+
+def check_still_the_same(directory: StudyDirectory) -> None:
+    """StudyError when the images are no longer the ones that the study was split from."""
+    from trainables.data import open_dataset
+
+    study_file = directory.read_study_file()
+    recorded = directory.read_json("environment.json")["data"]["fingerprint"]
+    found = open_dataset(study_file.data).fingerprint
+    if found != recorded:
+        raise StudyError(
+            f"study {directory.name!r} was made on other images: {study_file.data} has fingerprint {found[:12]}, the "
+            f"study recorded {recorded[:12]}; bring the images back or launch a new study"
+        )
+
+
+def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = None) -> bool:
+    """Run what is left of a study. Returns whether it is finished; False when it was interrupted."""
+    from study.search import DurableSearch, open_optuna
+    from study.summaries import summarise
+    from study.tracking import Tracker
+    from study.tuner import run_trials
+
+    study_file = directory.read_study_file()
+    with directory.locked(), _logging_to(directory.driver_log), _stop_on_interrupt(console) as stop:
+        search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
+        if search.remaining:
+            from study.progress import Progress
+
+            start_ray(study_file)
+            tracker = Tracker(directory, mlflow_uri)
+            tracker.start()
+            try:
+                with Progress(study_file, summarise(directory), console, tracker.notify) as progress:
+                    run_trials(directory, study_file, search, [progress], stop)
+            finally:
+                console.print("[dim]writing the front and MLflow's record …[/]")
+                tracker.close()
+        return search.remaining == 0
+
+
+def start_ray(study_file: StudyFile) -> None:
+    """Start or join Ray. StudyError when one trial does not fit into what there is."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    import ray
+
+    from study.tuner import resources_of_trials
+
+    _check_memory(study_file)
+    if not ray.is_initialized():
+        ray.init(
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            include_dashboard=False,
+            object_store_memory=100_000_000,  # trials pass file names, not tensors
+        )
+    wanted, there = resources_of_trials(study_file), ray.cluster_resources()
+    for kind, amount in {"CPU": wanted.cpu, "GPU": wanted.gpu, **wanted.custom}.items():
+        if amount > there.get(kind, 0):
+            raise StudyError(
+                f"one trial asks for {amount:g} {kind} and there are {there.get(kind, 0):g}; "
+                "lower resources_per_trial in the study file or use a larger machine"
+            )
+
+
+def _check_memory(study_file: StudyFile) -> None:
+    needed, free = MEMORY_PER_TRIAL[study_file.size], psutil.virtual_memory().available
+    if free < needed:
+        raise StudyError(
+            f"one {study_file.size} trial needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
+            "close other programs or use --size small"
+        )
+
+
+def _where_it_runs() -> dict[str, Any]:
+    packages = ("nt-study", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scipy", "pandas", "pyarrow")
+    return {
+        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}},
+        "code": code_version(),
+        "hardware": {
+            "host": socket.gethostname(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        },
+    }
+
+
+def code_version() -> str:
+    """The commit of this checkout, `+changes` when it has uncommitted ones; the package's version outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return importlib.metadata.version("nt-study")
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True).stdout.strip()
+
+    return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+
+
+@contextlib.contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
+
+
+@contextlib.contextmanager
+def _stop_on_interrupt(console: Console) -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) asks the run to stop, the second one ends the process."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        console.print("stopping: finished epochs are kept; press Ctrl-C again to leave at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

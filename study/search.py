@@ -1,0 +1,241 @@
+"""A durable searcher: Ray Tune asks, Optuna answers from a storage that survives anything.
+
+Ray Tune's own `OptunaSearch` keeps its study in the driver's memory and tells Optuna that a trial without finite
+objectives is complete, or nothing at all. Here the Optuna study lives in the study's folder, every trial's folder says
+how far it came, and `reconcile` brings the two together whenever a driver starts: so nothing of Ray's is restored,
+and no finished trial is run twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from search_spaces.schema import Range, StudyFile
+from study.directory import StudyDirectory
+from trainables.config import BASELINE
+from trainables.objectives import measure, objective
+from trainables.record import read_scores
+from trainables.seeding import derive_seed
+from trainables.trial import SCORES
+
+log = logging.getLogger(__name__)
+
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+def trial_name(number: int) -> str:
+    """Name of the trial with this number in the Optuna study."""
+    return f"t{number:03d}"
+
+
+def open_optuna(directory: StudyDirectory, study_file: StudyFile) -> optuna.Study:
+    """The study's Optuna study, made on first use with its first points queued."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=directory.optuna_url,
+        study_name=directory.name,
+        directions=[objective(name).direction for name in study_file.objectives],
+        load_if_exists=True,
+    )
+    study.set_metric_names(list(study_file.objectives))
+    known = len(study.get_trials(deepcopy=False))
+    for point in study_file.first_points[known : study_file.trials]:
+        study.enqueue_trial(dict(point))
+    # A fresh seed after a resume, or the sampler would repeat its first suggestions.
+    study.sampler = SAMPLERS[study_file.sampler](derive_seed(study_file.seed, "sampler", known), study_file)
+    return study
+
+
+def distributions(space: dict[str, Range]) -> dict[str, BaseDistribution]:
+    """The space as Optuna sees it."""
+    return {
+        name: IntDistribution(int(axis.low), int(axis.high), log=axis.log)
+        if axis.integer
+        else FloatDistribution(axis.low, axis.high, log=axis.log)
+        for name, axis in space.items()
+    }
+
+
+def _tpe(seed: int, _: StudyFile) -> BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def _nsga2(seed: int, study_file: StudyFile) -> BaseSampler:
+    return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(4, min(50, study_file.trials // 4)))
+
+
+def _gp(seed: int, _: StudyFile) -> BaseSampler:
+    return optuna.samplers.GPSampler(seed=seed)
+
+
+def _qmc(seed: int, _: StudyFile) -> BaseSampler:
+    return optuna.samplers.QMCSampler(seed=seed, scramble=True, warn_asynchronous_seeding=False)
+
+
+def _random(seed: int, _: StudyFile) -> BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _grid(seed: int, study_file: StudyFile) -> BaseSampler:
+    """As square a grid as the number of trials allows, evenly spaced on each axis's own scale."""
+    points = max(2, round(study_file.trials ** (1 / len(study_file.space))))
+    return optuna.samplers.GridSampler(
+        {name: grid_values(axis, points) for name, axis in study_file.space.items()}, seed=seed
+    )
+
+
+def grid_values(axis: Range, points: int) -> list[float]:
+    """`points` values from low to high, evenly spaced on the axis's scale."""
+    low, high = (math.log(axis.low), math.log(axis.high)) if axis.log else (axis.low, axis.high)
+    steps = [low + (high - low) * step / (points - 1) for step in range(points)]
+    values = [math.exp(step) if axis.log else step for step in steps]
+    return [min(max(value, axis.low), axis.high) for value in values]
+
+
+SAMPLERS: dict[str, Callable[[int, StudyFile], BaseSampler]] = {
+    "tpe": _tpe,
+    "nsga2": _nsga2,
+    "gp": _gp,
+    "qmc": _qmc,
+    "random": _random,
+    "grid": _grid,
+}
+
+
+class DurableSearch(Searcher):
+    """Suggests the λ=0 baseline, then trials that an earlier run left unfinished, then new ones.
+
+    A suggestion is a Tune config `{"trial": name, "point": {…}}`. Where trials start from the baseline, nothing else
+    is suggested until the baseline is complete.
+    """
+
+    def __init__(self, directory: StudyDirectory, study_file: StudyFile, optuna_study: optuna.Study) -> None:
+        super().__init__()
+        self.directory = directory
+        self.study_file = study_file
+        self.optuna_study = optuna_study
+        self._names: dict[str, str] = {}
+        self._distributions = distributions(study_file.space)
+        self._unfinished = self.reconcile()
+        self._baseline = _read_state(directory, BASELINE) or "waiting"
+
+    @property
+    def remaining(self) -> int:
+        """Trials that still have to run, the baseline included."""
+        return (self._baseline == "waiting") + len(self._unfinished) + self._new
+
+    @property
+    def _new(self) -> int:
+        asked = [t for t in self.optuna_study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+        return max(0, self.study_file.trials - len(asked))
+
+    def reconcile(self) -> list[int]:
+        """Tell Optuna what the folders know and it does not; returns the numbers of trials to go on with."""
+        unfinished = []
+        for trial in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if not self._tell_from_folder(trial.number):
+                unfinished.append(trial.number)
+        return unfinished
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._baseline == "waiting":
+            self._baseline = "running"
+            self._names[trial_id] = BASELINE
+            return {"trial": BASELINE, "point": {}}
+        if self.study_file.recipe.init == "baseline" and self._baseline != "complete":
+            # Without a baseline there is nothing to start from: wait for it, or give up when it failed.
+            return None if self._baseline == "running" else Searcher.FINISHED
+        if self._unfinished:
+            number = self._unfinished.pop(0)
+            point = next(t for t in self.optuna_study.get_trials(deepcopy=False) if t.number == number).params
+        elif self._new:
+            trial = self.optuna_study.ask(self._distributions)
+            number, point = trial.number, trial.params
+        else:
+            return Searcher.FINISHED
+        name = trial_name(number)
+        self._names[trial_id] = name
+        self._set_attribute(number, "trial", name)
+        self._set_attribute(number, "ray_trial", trial_id)
+        return {"trial": name, "point": dict(point)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        name = self._names.pop(trial_id, None)
+        if name is None:
+            return
+        if _read_state(self.directory, name) is None:
+            self.directory.write_result(name, *_verdict(self.directory, self.study_file, name, error))
+        if name == BASELINE:
+            self._baseline = _read_state(self.directory, BASELINE) or "failed"
+        else:
+            self._tell_from_folder(int(name.removeprefix("t")))
+
+    def _tell_from_folder(self, number: int) -> bool:
+        """Tell Optuna how a trial ended, once; False when its folder says that it has not."""
+        name = trial_name(number)
+        folder = self.directory.trial(name)
+        if _read_state(self.directory, name) is None:
+            if not (folder / SCORES).exists():
+                return False
+            self.directory.write_result(name, *_verdict(self.directory, self.study_file, name, error=False))
+        result = self.directory.read_json(f"trials/{name}/result.json")
+        state = _STATES[result["state"]]
+        values = objective_values(self.directory, self.study_file, name) if state == TrialState.COMPLETE else None
+        if result["reason"]:
+            self._set_attribute(number, "reason", result["reason"])
+        self.optuna_study.tell(number, values, state, skip_if_finished=True)
+        return True
+
+    def _set_attribute(self, number: int, key: str, value: str) -> None:
+        storage = self.optuna_study._storage
+        storage.set_trial_user_attr(self._optuna_id(number), key, value)
+
+    def _optuna_id(self, number: int) -> int:
+        return self.optuna_study._storage.get_trial_id_from_study_id_trial_number(self.optuna_study._study_id, number)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the storage and the folders are the searcher's memory."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+def objective_values(directory: StudyDirectory, study_file: StudyFile, trial: str) -> list[float]:
+    """The objectives of a finished trial, computed from the validation rows of its score table."""
+    metrics = measure(read_scores(directory.trial(trial) / SCORES), "validation")
+    return [metrics[name] for name in study_file.objectives]
+
+
+def _read_state(directory: StudyDirectory, trial: str) -> str | None:
+    if not (directory.trial(trial) / "result.json").exists():
+        return None
+    return str(directory.read_json(f"trials/{trial}/result.json")["state"])
+
+
+def _verdict(directory: StudyDirectory, study_file: StudyFile, trial: str, error: bool) -> tuple[str, str]:
+    """How a trial that Tune is done with ended, and why if it is not complete."""
+    folder = directory.trial(trial)
+    if (folder / SCORES).exists():
+        values = dict(zip(study_file.objectives, objective_values(directory, study_file, trial), strict=True))
+        bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+        return ("failed", f"{' and '.join(bad)} on the validation images") if bad else ("complete", "")
+    if error:
+        return "failed", _last_error(directory, trial)
+    return "pruned", "stopped early by the scheduler"
+
+
+def _last_error(directory: StudyDirectory, trial: str) -> str:
+    """The last line of the trial's traceback, when it lived long enough to write one."""
+    path = directory.trial(trial) / "error.txt"
+    if not path.exists():
+        return "its process ended without an error of its own (out of memory, or its node was lost)"
+    return path.read_text(encoding="utf-8").strip().splitlines()[-1]

@@ -1,0 +1,95 @@
+"""Study files: what a good one becomes, and the one sentence that each mistake gets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from search_spaces.schema import FOLDER, StudyFileError, baselines, load_study_file, read_frozen
+from trainables.config import BASELINE, trial_config_from_dict
+
+
+def write(folder: Path, **values: Any) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump({"baseline": "hyperiqa", **values}), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("baseline", baselines())
+def test_every_preset_of_every_baseline_is_valid(baseline: str) -> None:
+    room = yaml.safe_load((FOLDER / f"{baseline}.yaml").read_text(encoding="utf-8"))
+    for preset in room["presets"]:
+        study = load_study_file(baseline, preset=preset)
+        assert study.baseline == baseline
+        assert study.first_points, "the paper's values are evaluated first"
+
+
+def test_a_frozen_study_file_reads_back_equal() -> None:
+    study = load_study_file("hyperiqa", overrides={"trials": 7, "seed": 3})
+    assert read_frozen(study.to_yaml(), "test") == study
+
+
+def test_a_study_file_lies_over_its_preset(tmp_path: Path) -> None:
+    study = load_study_file(write(tmp_path, preset="smoke", seed=5, space={"lam": {"high": 2e-3}}))
+    smoke = load_study_file("hyperiqa", preset="smoke")
+    assert (study.seed, study.data, study.trials) == (5, smoke.data, smoke.trials)
+    assert study.space["lam"].high == 2e-3
+    assert study.space["lam"].low == smoke.space["lam"].low
+
+
+def test_trials_repeat_the_last_stage_with_their_point_and_the_baseline_runs_all() -> None:
+    study = load_study_file("hyperiqa")
+    baseline = study.trial_config(BASELINE, {})
+    trial = study.trial_config("t000", {"lam": 1e-4, "step_size": 0.02})
+    assert baseline.lam == 0 and baseline.epochs == sum(stage.epochs for stage in study.recipe.stages)
+    assert (trial.lam, trial.step_size) == (1e-4, 0.02)
+    assert trial.stages == study.recipe.stages[-1:]
+    assert trial_config_from_dict(trial.to_dict()) == trial
+
+
+def test_searched_training_parameters_change_the_last_stage(tmp_path: Path) -> None:
+    space = {"lr": {"low": 1e-4, "high": 1e-3, "log": True}}
+    study = load_study_file(write(tmp_path, space=space, first_points=[]))
+    trial = study.trial_config("t000", {"lam": 1e-4, "step_size": 0.02, "lr": 2e-4})
+    assert trial.stages[-1].lr == 2e-4
+    assert trial.recipe.stages[0] == study.recipe.stages[0]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        ({"trails": 3}, r"trails: unknown key \(did you mean 'trials'\?\)"),
+        ({"space": {"lam": {"low": 1e-3, "high": 1e-6}}}, "space.lam: low must be below high"),
+        ({"space": {"lam": {"low": 0, "high": 1e-3}}}, "space.lam: a log range needs low above 0"),
+        ({"space": {"lambda": {"low": 1, "high": 2}}}, "unknown parameter 'lambda'"),
+        ({"space": {"lam": {"lo": 1}}}, r"space.lam.lo: unknown key \(did you mean 'low'\?\)"),
+        ({"objectives": ["srocc", "rmse_atacked"]}, "rmse_attacked"),
+        ({"objectives": ["srocc"]}, "two or three different objectives"),
+        ({"trials": "many"}, "trials: .*got 'many'"),
+        ({"trials": 0}, "trials: "),
+        ({"sampler": "tpee"}, "sampler: "),
+        ({"recipe": {"los": "l1"}}, r"los: unknown key \(did you mean 'loss'\?\)"),
+        ({"attacks": {"mine": {"eps": 0.1}}}, "say which attack this is"),
+        ({"first_points": [{"lam": 1, "step_size": 0.01}]}, "lies outside its range"),
+        ({"split": {"fractions": [0.5, 0.5, 0.5]}}, "sum to 1"),
+        ({"baseline": "hyperqia"}, "did you mean 'hyperiqa'"),
+        ({"preset": "dmo"}, "did you mean 'demo'"),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(tmp_path: Path, mistake: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(StudyFileError, match=sentence) as error:
+        load_study_file(write(tmp_path, **mistake))
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_study_files(tmp_path: Path) -> None:
+    with pytest.raises(StudyFileError, match="there is no study file"):
+        load_study_file(str(tmp_path / "missing.yaml"))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("baseline: [hyperiqa", encoding="utf-8")
+    with pytest.raises(StudyFileError, match="not valid YAML"):
+        load_study_file(str(broken))
+    broken.write_text("- hyperiqa", encoding="utf-8")
+    with pytest.raises(StudyFileError, match="keys and values"):
+        load_study_file(str(broken))
