@@ -89,6 +89,8 @@ class StudyFile(_Part):
     space: dict[str, Range]
     first_points: tuple[dict[str, float], ...] = ()
     """Points that are evaluated before the sampler's own."""
+    paper_point: dict[str, float] = Field(default_factory=dict)
+    """The λ and h that the paper chose for this baseline; marked in the plots."""
     default_step_size: float = Field(default=0.01, gt=0)
     """h of the baseline's configuration, which has λ=0 and so never uses it."""
     objectives: tuple[str, ...] = ("srocc", "rmse_attacked")

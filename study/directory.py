@@ -124,16 +124,21 @@ def _is_stale(lock: dict[str, Any]) -> bool:
         return True
 
 
-def create(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
-    """Make the folder of a new study. StudyError when the name is taken or unusable or the place cannot be written."""
+def check_new(studies: Path, name: str) -> None:
+    """StudyError when a new study cannot have this name."""
     if not NAME.fullmatch(name):
         raise StudyError(f"{name!r} cannot name a study: use letters, digits, '.', '_' and '-', 64 at most")
-    directory = StudyDirectory(studies / name)
-    if (directory.path / "study.yaml").exists():
+    if (studies / name / "study.yaml").exists():
         raise StudyError(
             f"there is already a study named {name!r} in {studies}; continue it with 'nt-study resume {name}' "
             "or choose another --name"
         )
+
+
+def create(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
+    """Make the folder of a new study. StudyError when the name is taken or unusable or the place cannot be written."""
+    check_new(studies, name)
+    directory = StudyDirectory(studies / name)
     try:
         directory.trials.mkdir(parents=True, exist_ok=True)
         directory.write_study_file(study_file)

@@ -20,7 +20,7 @@ import psutil
 from rich.console import Console
 
 from search_spaces.schema import StudyFile
-from study.directory import StudyDirectory, create
+from study.directory import StudyDirectory, check_new, create
 from study.errors import StudyError
 from trainables.seeding import derive_seed
 
@@ -33,6 +33,7 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     from trainables.data import open_dataset
     from trainables.data.split import MosScale, split_table
 
+    check_new(studies, name)
     images = open_dataset(study_file.data)
     rows = split_table(
         images.table.assign(index=range(len(images.table))),
@@ -43,6 +44,7 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     training = rows[rows["split"] == "train"]
     scale = MosScale(float(training["mos"].min()), float(training["mos"].max()))
     rows = rows.assign(raw_mos=rows["mos"], mos=scale.normalise(rows["mos"].to_numpy()))
+    start_ray(study_file)
     directory = create(studies, name, study_file)
     directory.write_split(rows)
     directory.write_json(

@@ -1,0 +1,104 @@
+"""`nt-study front`, and what a finished study shows at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from study.commands.options import STUDIES, JsonOption, StudiesOption, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from analysis.front import Front, TrialPoint
+    from study.directory import StudyDirectory
+
+
+def front(
+    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    studies: StudiesOption = STUDIES,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a study's Pareto front: chosen on validation, reported on test."""
+    from rich.console import Console
+
+    from study.directory import find
+    from study.front import front_of
+
+    directory = find(studies, name)
+    found = front_of(directory)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        Console().print(front_table(found))
+
+
+def show_end(directory: StudyDirectory, console: Console) -> None:
+    """The front, where everything is, and what to do next."""
+    from study.front import front_of
+    from study.summaries import count_states, summarise
+
+    trials = summarise(directory)
+    found = front_of(directory, trials)
+    counts = count_states(directory, trials)
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    console.print(f"\n[bold]Study {directory.name!r}[/]: {states}\n")
+    console.print(front_table(found))
+    before, after = found.baseline, found.knee
+    if before is not None and len(found.objectives) == 2:
+        names = found.objectives
+        parts = [f"{name} {before.test[name]:.3g} → {after.test[name]:.3g}" for name in names]
+        console.print(f"\nFrom λ=0 to the knee ({after.trial}), on test: {', '.join(parts)}")
+    console.print(f"\nEverything is in {directory.path}; the plot is {directory.front / 'pareto.html'}")
+    option = "" if str(directory.path.parent) == "studies" else f" --studies {directory.path.parent}"
+    for command, purpose in (
+        (f"nt-study export {directory.name} --pick knee --out knee{option}", "take the best compromise home"),
+        (f"nt-study ui{option}", "browse the study in MLflow"),
+        (f"nt-study resume {directory.name} --trials +12{option}", "search on"),
+    ):
+        console.print(f"  {command:64} {purpose}", highlight=False, soft_wrap=True)
+
+
+def front_table(found: Front) -> Table:
+    """Members from the most accurate to the most robust, then the λ=0 baseline where it is not one of them."""
+    from rich.table import Table
+
+    table = Table(
+        title="Pareto front, chosen on validation", caption=_caption(found), box=None, pad_edge=False, title_justify="left"
+    )
+    for title in ("trial", "λ", "h"):
+        table.add_column(title, justify="left" if title == "trial" else "right")
+    for split in ("validation", "test"):
+        for name in found.objectives:
+            table.add_column(f"{split}\n{name}", justify="right")
+    table.add_column("")
+    for member in found.members:
+        table.add_row(*_cells(found, member), _remark(found, member), style="bold" if member is found.knee else None)
+    if found.baseline is not None and found.baseline not in found.members:
+        table.add_section()
+        table.add_row(*_cells(found, found.baseline), "the λ=0 reference, dominated", style="dim")
+    return table
+
+
+def _cells(found: Front, point: TrialPoint) -> list[str]:
+    values = [f"{metrics[name]:.3f}" for metrics in (point.validation, point.test) for name in found.objectives]
+    step_size = "–" if point.lam == 0 else f"{point.step_size:.2g}"
+    return [point.trial, f"{point.lam:.2g}", step_size, *values]
+
+
+def _remark(found: Front, member: TrialPoint) -> str:
+    remarks = {
+        "knee": member is found.knee,
+        "most accurate": member is found.most_accurate,
+        "most robust": member is found.most_robust,
+        "the paper's λ and h": member.is_paper_setting,
+        "the λ=0 reference": member.is_baseline,
+    }
+    return ", ".join(text for text, holds in remarks.items() if holds)
+
+
+def _caption(found: Front) -> str:
+    reference = ", ".join(f"{value:g}" for value in found.reference_point)
+    return f"hypervolume {found.hypervolume:.4g} up to ({reference}); scores of the unrounded attacked images"
