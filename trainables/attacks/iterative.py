@@ -13,9 +13,7 @@ from torch import Tensor
 from trainables.attacks.base import Attack, CleanPass, clean_pass, require_eps
 from trainables.attacks.constraint import project
 from trainables.gradients import Score, final_scores
-
-NORMALISATION_MEAN = (0.485, 0.456, 0.406)
-NORMALISATION_STD = (0.229, 0.224, 0.225)
+from trainables.models.scorer import IMAGENET_MEAN, IMAGENET_STD, Scorer
 
 Slope = Callable[[Tensor, Tensor], Tensor]
 """(scores, references), both (N,) -> d loss / d score, (N,); the attack ascends the loss."""
@@ -41,17 +39,11 @@ def slope_mse(score: Tensor, reference: Tensor) -> Tensor:
     return 2 * (score - reference)
 
 
-def slope_raise(score: Tensor, reference: Tensor) -> Tensor:
-    """Raise the score of every image, as attacks made for one direction do."""
-    return torch.ones_like(score)
-
-
 LOSSES: dict[str, Slope] = {
     "mid": slope_mid,
     "mae": slope_mae,
     "mae_released": slope_mae_released,
     "mse": slope_mse,
-    "raise": slope_raise,
 }
 DISTANCE_LOSSES = ("mae", "mae_released", "mse")
 """Losses of the distance to the reference, whose gradient is zero where score and reference are equal."""
@@ -124,10 +116,13 @@ class Iterative(Attack):
 
 
 def unnormalised_score(score: Score, images: Tensor) -> Tensor:
-    """(N,) scores of images that skip the ImageNet normalisation inside `score`.
+    """(N,) scores of images that skip the normalisation inside `score` (ImageNet's, for a plain function).
 
     Undone from outside: the model normalises std * x + mean back to x.
     """
-    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (NORMALISATION_MEAN, NORMALISATION_STD))
+    if isinstance(score, Scorer):
+        mean, std = score.mean, score.std
+    else:
+        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     with torch.no_grad():
         return final_scores(score(images * std + mean))

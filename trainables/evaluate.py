@@ -1,0 +1,254 @@
+"""The evaluation protocol: a model's scores of clean and attacked images, one row per image and attack.
+
+Settled here and nowhere else (supplement S4, Table S1, the authors' released demo):
+- A model scores views of an image (`views.py`); the image's score is their mean, clean and attacked alike.
+- The same stored views are scored clean and attacked. An attack sees each view by itself: L_mid's direction comes from
+  the view's own clean score. Ready-made adversaries are whole images, cut into views at the same places.
+- Two attacked scores: of the float image (the paper's tables), and of the image rounded to 8 bits as a file holds it.
+- The clean forward pass and its input gradient are computed once and shared by all white-box attacks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.attacks.base import Attack, CleanPass, clean_pass, undisturbed
+from trainables.attacks.constraint import round_to_8_bit
+from trainables.models.scorer import Scorer
+from trainables.objectives import DEFAULT_ATTACK, measure
+from trainables.record import SCHEMA
+from trainables.ssim import ssim
+from trainables.views import Images, image_views
+
+Numbers = NDArray[np.float64]
+Positions = NDArray[np.int64]
+Columns = dict[str, Numbers]
+
+ROW_COLUMNS = ("index", "image", "content", "split", "mos")
+MAX_BATCH_BYTES = 2**30
+"""Activations that one batch may keep for its backward pass. A constant, so that a model's batches, and with them the
+last bits of its scores, do not depend on what else the machine is doing."""
+
+
+def evaluate(
+    model: Scorer,
+    images: Images,
+    rows: pd.DataFrame,
+    attacks: Mapping[str, Attack | Images],
+    *,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The score table (`record.SCHEMA`) of `rows` under each attack; images in the order of `rows`, attack by attack.
+
+    images: `images[i]` is (H, W, 3) uint8. rows: `index` (position in `images`), `image`, `content`, `split`, `mos`
+    (0..100). attacks: label -> an attack, or ready-made adversaries by the same positions. batch_size: views at a
+    time, fewer where a batch's activations would pass `MAX_BATCH_BYTES`. seed: of the views' positions.
+
+    Scores in evaluation mode; afterwards the model's mode, parameters, `.grad` and BatchNorm statistics are as before.
+    Raises ValueError for rows without a column, no attacks, scores that are not finite.
+    """
+    return _score_table(model, images, rows, attacks, batch_size, seed, thorough=True)
+
+
+def probe(
+    model: Scorer, images: Images, rows: pd.DataFrame, attack: Attack, *, batch_size: int = 64, seed: int = 0
+) -> dict[str, float]:
+    """The metrics (`objectives.measure`) of `rows`, all of one split, under one attack: cheap enough for every epoch.
+
+    Leaves out the 8-bit score and SSIM.
+    """
+    table = _score_table(model, images, rows, {DEFAULT_ATTACK: attack}, batch_size, seed, thorough=False)
+    return measure(table, str(table["split"].iloc[0]))
+
+
+def clean_scores(model: Scorer, images: Images, rows: pd.DataFrame, *, batch_size: int = 64, seed: int = 0) -> Numbers:
+    """(len(rows),) clean scores of `rows` (`index` and `image` are read), by a forward pass alone."""
+    parts, owners = [], []
+    with undisturbed(model), torch.no_grad():
+        batch_size = _fitting_batch_size(model, batch_size)
+        for batch in _batches(model, images, rows, batch_size, seed):
+            parts.append(_finite(model(batch.images), "clean scores"))
+            owners.append(batch.owners)
+    return _mean_over_views(np.concatenate(owners), np.concatenate(parts), len(rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Views of images, in the order of the rows; an image's views may spread over two batches."""
+
+    images: Tensor
+    """(B, 3, H, W) float in [0, 1] on the model's device."""
+    owners: Positions
+    """(B,) which row each view belongs to."""
+
+
+def _score_table(
+    model: Scorer,
+    images: Images,
+    rows: pd.DataFrame,
+    attacks: Mapping[str, Attack | Images],
+    batch_size: int,
+    seed: int,
+    *,
+    thorough: bool,
+) -> pd.DataFrame:
+    _check_request(rows, attacks)
+    mos = rows["mos"].to_numpy(np.float64)
+    owners: list[Positions] = []
+    of_clean: list[Columns] = []
+    of_attack: dict[str, list[Columns]] = {label: [] for label in attacks}
+    with undisturbed(model):
+        batch_size = _fitting_batch_size(model, batch_size)
+        replays = {
+            label: _batches(model, attack, rows, batch_size, seed)
+            for label, attack in attacks.items()
+            if not isinstance(attack, Attack)
+        }
+        for batch in _batches(model, images, rows, batch_size, seed):
+            clean = clean_pass(model, batch.images)
+            owners.append(batch.owners)
+            of_clean.append(
+                {
+                    "clean_score": _finite(clean.score, "clean scores"),
+                    "gradient_l1": _numbers(clean.gradient.flatten(1).abs().sum(1)),
+                }
+            )
+            for label, attack in attacks.items():
+                started = _now(batch.images)
+                if isinstance(attack, Attack):
+                    adversarial = attack(
+                        model, batch.images, clean=clean, mos=torch.from_numpy(mos[batch.owners]).to(clean.score)
+                    )
+                else:
+                    adversarial = next(replays[label]).images
+                seconds = _now(batch.images) - started
+                of_attack[label].append(_compare(model, batch.images, clean, adversarial, seconds, thorough))
+    return _assemble(rows, np.concatenate(owners), of_clean, of_attack)
+
+
+def _compare(
+    model: Scorer, images: Tensor, clean: CleanPass, adversarial: Tensor, seconds: float, thorough: bool
+) -> Columns:
+    """What the record says about each view of a batch under one attack."""
+    found = {
+        "max_delta": _numbers((adversarial - images).abs().flatten(1).amax(1)),
+        "seconds": np.full(len(images), seconds / len(images)),
+    }
+    with torch.no_grad():
+        score = clean.score if torch.equal(adversarial, images) else model(adversarial)
+        found["attacked_score"] = _finite(score, "attacked scores")
+        if thorough:
+            rounded = round_to_8_bit(adversarial)
+            is_8_bit = torch.allclose(rounded, adversarial, rtol=0, atol=1e-6)
+            found["attacked_score_8bit"] = _finite(score if is_8_bit else model(rounded), "8-bit scores")
+            found["ssim"] = _numbers(ssim(images, adversarial))
+    return found
+
+
+def _assemble(
+    rows: pd.DataFrame,
+    owners: Positions,
+    of_clean: list[Columns],
+    of_attack: dict[str, list[Columns]],
+) -> pd.DataFrame:
+    """Views to images, columns to one table."""
+    clean = _per_image(owners, of_clean, len(rows))
+    described = rows[["image", "content", "split", "mos"]].reset_index(drop=True)
+    parts = []
+    for label, batches in of_attack.items():
+        columns: dict[str, Any] = {"attack": label, "attacked_score_8bit": np.nan, "ssim": np.nan}
+        parts.append(described.assign(**(columns | clean | _per_image(owners, batches, len(rows)))))
+    table = pd.concat(parts, ignore_index=True)
+    return table[SCHEMA.names].astype(dict.fromkeys(("image", "content", "split", "attack"), str) | {"mos": np.float64})
+
+
+def _per_image(owners: Positions, batches: list[Columns], num_images: int) -> Columns:
+    found: Columns = {}
+    for name in batches[0]:
+        views = np.concatenate([batch[name] for batch in batches])
+        if name == "max_delta":
+            found[name] = np.zeros(num_images)
+            np.maximum.at(found[name], owners, views)
+        elif name == "seconds":
+            found[name] = np.bincount(owners, views, num_images).astype(np.float64)
+        else:
+            found[name] = _mean_over_views(owners, views, num_images)
+    return found
+
+
+def _mean_over_views(owners: Positions, values: Numbers, num_images: int) -> Numbers:
+    return np.bincount(owners, values, num_images) / np.bincount(owners, minlength=num_images)
+
+
+def _batches(model: Scorer, images: Images, rows: pd.DataFrame, batch_size: int, seed: int) -> Iterator[_Batch]:
+    views: list[Tensor] = []
+    owners: list[int] = []
+    for owner, (index, image) in enumerate(zip(rows["index"], rows["image"], strict=True)):
+        for view in image_views(images[int(index)], model.input_spec, seed=seed, image=str(image)):
+            views.append(view)
+            owners.append(owner)
+            if len(views) == batch_size:
+                yield _batch(model, views, owners)
+                views, owners = [], []
+    if views:
+        yield _batch(model, views, owners)
+
+
+def _batch(model: Scorer, views: list[Tensor], owners: list[int]) -> _Batch:
+    return _Batch(images=torch.stack(views).to(model.mean.device).float() / 255, owners=np.array(owners))
+
+
+def _fitting_batch_size(model: Scorer, batch_size: int) -> int:
+    """`batch_size`, or as many views as have their activations in `MAX_BATCH_BYTES`, from what one view keeps."""
+    view = torch.zeros(1, 3, model.input_spec.height, model.input_spec.width, device=model.mean.device)
+    parameters = {parameter.data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in parameters:
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model(view.requires_grad_())
+    return min(batch_size, max(1, MAX_BATCH_BYTES // max(1, sum(kept.values()))))
+
+
+def _check_request(rows: pd.DataFrame, attacks: Mapping[str, Attack | Images]) -> None:
+    missing = [name for name in ROW_COLUMNS if name not in rows.columns]
+    if missing:
+        raise ValueError(f"the rows to evaluate lack {', '.join(missing)}; they need {', '.join(ROW_COLUMNS)}")
+    if len(rows) == 0:
+        raise ValueError("there are no images to evaluate")
+    if not attacks:
+        raise ValueError("name at least one attack to evaluate; without one there is nothing to compare")
+
+
+def _finite(scores: Tensor, what: str) -> Numbers:
+    numbers = _numbers(scores)
+    if not np.isfinite(numbers).all():
+        raise ValueError(
+            f"the model's {what} are NaN or infinite; its training has diverged or its weights are damaged"
+        )
+    return numbers
+
+
+def _numbers(tensor: Tensor) -> Numbers:
+    return tensor.detach().cpu().numpy().astype(np.float64)
+
+
+def _now(images: Tensor) -> float:
+    """Seconds; on a GPU after all that was asked of it so far."""
+    if images.is_cuda:
+        torch.cuda.synchronize(images.device)
+    return time.perf_counter()

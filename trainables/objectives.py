@@ -1,0 +1,132 @@
+"""What a score table says about a model: every metric's name, direction and unit, in one place.
+
+Three comparisons of the scores: MOS with clean (`srocc`, `plcc`, `krocc`, `rmse`), clean with attacked
+(`..._attacked`: what the attack changed; the clean score is the reference) and MOS with attacked
+(`..._mos_attacked`: how well the attacked model still agrees with people). Attacked scores are those of the float
+image, as in the paper's tables.
+
+A metric of an attack other than the default has its label behind a slash: `rmse_attacked/uap`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from trainables import metrics
+
+DEFAULT_ATTACK = "fgsm"
+"""Label of the attack that names without a suffix refer to."""
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """One number about a model."""
+
+    name: str
+    direction: Direction
+    """Which way is better."""
+    unit: str
+    """Empty for numbers without one."""
+    description: str
+
+
+def _table(*objectives: tuple[str, Direction, str, str]) -> dict[str, Objective]:
+    return {
+        name: Objective(name=name, direction=direction, unit=unit, description=description)
+        for name, direction, unit, description in objectives
+    }
+
+
+CLEAN = _table(
+    ("srocc", "maximize", "", "Spearman correlation of clean scores with MOS"),
+    ("plcc", "maximize", "", "Pearson correlation of clean scores with MOS"),
+    ("krocc", "maximize", "", "Kendall tau-b of clean scores with MOS"),
+    ("rmse", "minimize", "MOS points", "RMSE of clean scores against MOS"),
+    ("gradient_l1", "minimize", "MOS points per pixel unit", "mean L1 norm of the score's input gradient"),
+)
+"""Metrics of the model alone."""
+
+ATTACKED = _table(
+    ("rmse_attacked", "minimize", "MOS points", "RMSE of scores after the attack against before"),
+    ("mean_abs_change", "minimize", "MOS points", "mean absolute change of the score under the attack"),
+    ("srocc_attacked", "maximize", "", "Spearman correlation of scores after the attack with before"),
+    ("plcc_attacked", "maximize", "", "Pearson correlation of scores after the attack with before"),
+    ("krocc_attacked", "maximize", "", "Kendall tau-b of scores after the attack with before"),
+    ("r_robustness", "maximize", "log10", "mean log10 of largest possible change over change (S5)"),
+    ("rmse_mos_attacked", "minimize", "MOS points", "RMSE of scores after the attack against MOS"),
+    ("srocc_mos_attacked", "maximize", "", "Spearman correlation of scores after the attack with MOS"),
+    ("plcc_mos_attacked", "maximize", "", "Pearson correlation of scores after the attack with MOS"),
+    ("krocc_mos_attacked", "maximize", "", "Kendall tau-b of scores after the attack with MOS"),
+)
+"""Metrics of the model under one attack; these take a suffix."""
+
+WORST = _table(("rmse_attacked_worst", "minimize", "MOS points", "largest rmse_attacked over all recorded attacks"))
+
+OBJECTIVES: dict[str, Objective] = CLEAN | ATTACKED | WORST
+
+
+def objective(name: str) -> Objective:
+    """An objective by name, an attack's label behind a slash included. Raises ValueError for an unknown one."""
+    base, _, label = name.partition("/")
+    known = ATTACKED if label else OBJECTIVES
+    if base not in known:
+        nearest = difflib.get_close_matches(base, known, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose one of {', '.join(known)}"
+        raise ValueError(f"unknown objective {name!r}; {hint}")
+    if not label:
+        return OBJECTIVES[base]
+    found = known[base]
+    description = f"{found.description} ({label})"
+    return Objective(name=name, direction=found.direction, unit=found.unit, description=description)
+
+
+def measure(scores: pd.DataFrame, split: str, attack: str = DEFAULT_ATTACK) -> dict[str, float]:
+    """All metrics of one split of a score table, by objective name; `attack` is the one that needs no suffix.
+
+    Correlations of constant scores are NaN. Raises ValueError when the table has no rows of that split and attack.
+    """
+    rows = scores[scores["split"] == split]
+    by_attack = {str(label): part for label, part in rows.groupby("attack", sort=False)}
+    if attack not in by_attack:
+        present = sorted({(str(s), str(a)) for s, a in zip(scores["split"], scores["attack"], strict=True)})
+        raise ValueError(f"the score table has no rows of split {split!r} and attack {attack!r}; it has {present}")
+    found = _of_model(by_attack[attack]) | _under_attack(by_attack[attack])
+    for label, part in by_attack.items():
+        if label != attack:
+            found |= {f"{name}/{label}": value for name, value in _under_attack(part).items()}
+    found["rmse_attacked_worst"] = max(
+        metrics.rmse(part["clean_score"], part["attacked_score"]) for part in by_attack.values()
+    )
+    return found
+
+
+def _of_model(rows: pd.DataFrame) -> dict[str, float]:
+    correlations = _compare(rows["mos"], rows["clean_score"])
+    return correlations | {"gradient_l1": float(rows["gradient_l1"].mean())}
+
+
+def _under_attack(rows: pd.DataFrame) -> dict[str, float]:
+    clean, attacked = rows["clean_score"], rows["attacked_score"]
+    found = {f"{name}_attacked": value for name, value in _compare(clean, attacked).items()}
+    found |= {f"{name}_mos_attacked": value for name, value in _compare(rows["mos"], attacked).items()}
+    found["r_robustness"] = metrics.r_robustness(clean, attacked)
+    found["mean_abs_change"] = float(np.mean(np.abs(clean - attacked)))
+    return found
+
+
+def _compare(reference: pd.Series, compared: pd.Series) -> dict[str, float]:
+    functions: list[Callable[[pd.Series, pd.Series], float]] = [
+        metrics.srocc,
+        metrics.plcc,
+        metrics.krocc,
+        metrics.rmse,
+    ]
+    return {function.__name__: function(reference, compared) for function in functions}

@@ -1,0 +1,92 @@
+"""A trial's record: the score table, one row per image and attack. Everything that is reported is computed from it.
+
+`docs/record.md` describes every column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainables.files import write_atomically
+
+VERSION = 1
+"""Raised when a column's meaning changes or one goes; readers refuse other versions."""
+
+SCHEMA = pa.schema(
+    [
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("content", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("mos", pa.float64(), nullable=False),
+        pa.field("attack", pa.string(), nullable=False),
+        pa.field("clean_score", pa.float64(), nullable=False),
+        pa.field("attacked_score", pa.float64(), nullable=False),
+        pa.field("attacked_score_8bit", pa.float64()),
+        pa.field("max_delta", pa.float64(), nullable=False),
+        pa.field("ssim", pa.float64()),
+        pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("gradient_l1", pa.float64(), nullable=False),
+    ],
+    metadata={"nt_study_scores_version": str(VERSION)},
+)
+"""The columns, in order; missing values are allowed where a cheap probe leaves something out."""
+
+_METADATA_KEY = b"nt_study_scores_metadata"
+_VERSION_KEY = b"nt_study_scores_version"
+
+
+def write_scores(target: Path | str | IO[bytes], frame: pd.DataFrame, metadata: Mapping[str, str]) -> None:
+    """Write a score table as Parquet; a path is replaced whole or not at all.
+
+    metadata: what the rows do not say (trial, seed, ...), kept in the file. Raises ValueError for a frame that lacks a
+    column of `SCHEMA`, has another one, or holds values that a column does not take.
+    """
+    _require_columns(frame.columns, "the frame")
+    try:
+        table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
+    except pa.ArrowException as error:
+        raise ValueError(f"the frame does not fit the score table's schema: {error}") from error
+    table = table.replace_schema_metadata({**(SCHEMA.metadata or {}), _METADATA_KEY: json.dumps(dict(metadata))})
+    if isinstance(target, (str, Path)):
+        write_atomically(Path(target), lambda file: pq.write_table(table, file))
+    else:
+        pq.write_table(table, target)
+
+
+def read_scores(source: Path | str | IO[bytes]) -> pd.DataFrame:
+    """A score table as it was written, with its metadata in `frame.attrs`.
+
+    Raises ValueError for a file that is no score table, is of another version, or lacks a column.
+    """
+    name = str(source) if isinstance(source, (str, Path)) else "the file"
+    try:
+        table = pq.read_table(source)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{name} cannot be read as a score table: {error}") from error
+    metadata = table.schema.metadata or {}
+    version = metadata.get(_VERSION_KEY, b"none").decode()
+    if version != str(VERSION):
+        raise ValueError(
+            f"{name} is a score table of version {version}, this program reads version {VERSION}; "
+            "evaluate the trial again to have it rewritten"
+        )
+    _require_columns(table.column_names, name)
+    frame = table.to_pandas()
+    frame.attrs.update(json.loads(metadata.get(_METADATA_KEY, b"{}")))
+    return frame
+
+
+def _require_columns(columns: object, name: str) -> None:
+    found = list(columns)  # type: ignore[call-overload]
+    missing = [column for column in SCHEMA.names if column not in found]
+    extra = [str(column) for column in found if column not in SCHEMA.names]
+    if missing or extra:
+        parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(extra)}"] * bool(extra)
+        raise ValueError(f"{name} {' and '.join(parts)}; a score table has the columns {', '.join(SCHEMA.names)}")
