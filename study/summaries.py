@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from search_spaces.schema import STAGE_PARAMETERS
+from search_spaces.schema import STAGE_PARAMETERS, StudyFile
 from study.directory import StudyDirectory
 from trainables.config import BASELINE, trial_config_from_dict
 from trainables.objectives import measure
@@ -48,9 +48,9 @@ class TrialSummary:
 def summarise(directory: StudyDirectory) -> list[TrialSummary]:
     """Every trial that has been started, the baseline first, then in the order they were asked for."""
     alive = directory.owner() is not None
-    searched = [name for name in directory.read_study_file().space if name in STAGE_PARAMETERS]
+    searched = searched_parameters(directory.read_study_file())
     folders = [path for path in directory.trials.glob("*") if (path / "config.json").exists()]
-    trials = [_summary(folder, searched, alive) for folder in folders]
+    trials = [summarise_trial(folder, searched, alive) for folder in folders]
     return sorted(trials, key=lambda trial: (not trial.is_baseline, trial.trial))
 
 
@@ -62,7 +62,13 @@ def count_states(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[
     return {state: counts[state] for state in STATES}
 
 
-def _summary(folder: Path, searched: list[str], alive: bool) -> TrialSummary:
+def searched_parameters(study_file: StudyFile) -> list[str]:
+    """Training hyperparameters that the study searches beside lam and step_size."""
+    return [name for name in study_file.space if name in STAGE_PARAMETERS]
+
+
+def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSummary:
+    """The trial of one folder; `alive` says whether somebody runs the study, so that an open trial is running."""
     config = trial_config_from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     state, reason = _state(folder, alive)
     metrics = _metrics(folder / SCORES) if state == "complete" else {"validation": {}, "test": {}}
