@@ -13,6 +13,7 @@ PIXELS = "pixels.u8"
 INDEX = "index.npy"
 
 Pixels = NDArray[np.uint8]
+Indices = Sequence[int] | NDArray[np.integer]
 
 
 class ImageStore:
@@ -53,11 +54,11 @@ class ImageStore:
         """`(len, 2)`: height and width of every image, in pixels."""
         return self._index[:, 1:]
 
-    def read(self, indices: Sequence[int]) -> list[Pixels]:
+    def read(self, indices: Indices) -> list[Pixels]:
         """The images at `indices`, in that order."""
         return [self[i] for i in indices]
 
-    def batch(self, indices: Sequence[int]) -> torch.Tensor:
+    def batch(self, indices: Indices) -> torch.Tensor:
         """`(n, 3, H, W)` uint8 of images that share one size; ValueError where they do not."""
         if self._stacked is not None:
             stacked = self._stacked[np.asarray(indices, dtype=np.int64)]
