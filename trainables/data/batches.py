@@ -1,4 +1,4 @@
-"""From stored images to training batches and evaluation views, by operations on whole batches of tensors."""
+"""From stored images to training batches, by operations on whole batches of tensors."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -32,15 +32,15 @@ def training_batches(
     """One epoch's `(images, targets)`: float32 `(B, 3, height, width)` in [0, 1] and `(B,)`, B at most `batch_size`.
 
     Each of `indices` is seen `crops_per_image` times, in an order drawn from (seed, epoch), and so are each view's
-    crop and mirroring: the same arguments give the same batches in any process. `crop` cuts a random window, out of an
-    image enlarged to cover it where it is too small; `resize` takes the whole image. `targets` belong to `indices`.
+    crop and mirroring: the same arguments give the same batches in any process. `crop` cuts a random window, `resize`
+    takes the whole image. `targets` belong to `indices`. Raises ValueError for an image too small for the crop.
     """
     if len(indices) == 0 or len(indices) != len(targets):
         raise ValueError(f"training batches need as many targets as images, and one at least, not {len(targets)}")
     generator = torch_generator(seed, "batches", epoch)
     num_views = len(indices) * crops_per_image
     order = torch.randperm(num_views, generator=generator).numpy() // crops_per_image
-    positions = torch.rand(num_views, 2, generator=generator).numpy()
+    positions = torch.rand(num_views, 2, generator=generator, dtype=torch.float64).numpy()
     is_mirrored = torch.rand(num_views, generator=generator) < (0.5 if flip else 0.0)
     image_of_view = np.asarray(indices)[order]
     target_of_view = torch.as_tensor(np.asarray(targets, dtype=np.float32)[order])
@@ -52,24 +52,6 @@ def training_batches(
         yield to_unit_range(batch), target_of_view[view]
 
 
-def evaluation_views(
-    image: Pixels, *, height: int, width: int, mode: ViewMode, crops: int = 1, seed: int = 0
-) -> torch.Tensor:
-    """Float32 `(crops, 3, height, width)` in [0, 1]: the views whose mean score is an image's score.
-
-    `resize`: the whole image, once. `crop`: `crops` windows; a single one is central, several are drawn from `seed`,
-    the same for every image of one size, so that scores before and after an attack are of the same windows.
-    """
-    if mode == "resize":
-        return to_unit_range(_resize(image, height, width))
-    if crops == 1:
-        positions = np.full((1, 2), 0.5)
-    else:
-        positions = torch.rand(crops, 2, generator=torch_generator(seed, "views")).numpy()
-    windows = [_crop(image, position, height, width) for position in positions]
-    return to_unit_range(_to_nchw(stack_images(windows)))
-
-
 def to_unit_range(images: torch.Tensor) -> torch.Tensor:
     """uint8 0..255 -> contiguous float32 in [0, 1]."""
     return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
@@ -78,11 +60,11 @@ def to_unit_range(images: torch.Tensor) -> torch.Tensor:
 def _views(
     store: ImageStore,
     images: NDArray[np.integer],
-    positions: NDArray[np.float32],
+    positions: NDArray[np.floating],
     *,
     height: int,
     width: int,
-    mode: str,
+    mode: ViewMode,
 ) -> torch.Tensor:
     """`(n, 3, height, width)` uint8, one view per image, in memory of its own."""
     if _all_have_size(store, images, height, width):
@@ -98,18 +80,15 @@ def _all_have_size(store: ImageStore, images: NDArray[np.integer], height: int, 
 
 
 def _crop(image: Pixels, position: NDArray[np.floating], height: int, width: int) -> Pixels:
-    """The window whose free room is divided at `position` (vertical, horizontal), each in [0, 1]."""
+    """The window whose free room is divided at `position` (vertical, horizontal), each in [0, 1)."""
     if image.shape[0] < height or image.shape[1] < width:
-        image = _enlarge_to_cover(image, height, width)
+        raise ValueError(
+            f"an image of {image.shape[0]}x{image.shape[1]} pixels is too small for {height}x{width} crops; "
+            "enlarge it or leave it out"
+        )
     top = int(position[0] * (image.shape[0] - height + 1))
     left = int(position[1] * (image.shape[1] - width + 1))
     return image[top : top + height, left : left + width]
-
-
-def _enlarge_to_cover(image: Pixels, height: int, width: int) -> Pixels:
-    scale = max(height / image.shape[0], width / image.shape[1])
-    size = [max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))]
-    return _resize(image, *size)[0].permute(1, 2, 0).numpy()
 
 
 def _resize(image: Pixels, height: int, width: int) -> torch.Tensor:
