@@ -7,14 +7,24 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from trainables.attacks.apgd import AutoPgd
 from trainables.attacks.base import Attack
 from trainables.attacks.iterative import Iterative
+from trainables.attacks.kor import Korhonen
 from trainables.attacks.noise import Noise
+from trainables.attacks.perceptual import Perceptual
+from trainables.attacks.transfer import Transfer
+from trainables.attacks.uap import UniversalPerturbation
 
 ATTACKS: dict[str, tuple[Callable[..., Attack], Mapping[str, Any]]] = {
     "fgsm": (Iterative, {"steps": 1}),
     "ifgsm": (Iterative, {"steps": 10}),
+    "perceptual": (Perceptual, {}),
+    "uap": (UniversalPerturbation, {}),
+    "kor": (Korhonen, {}),
     "noise": (Noise, {}),
+    "apgd": (AutoPgd, {}),
+    "transfer": (Transfer, {}),
 }
 """Name -> the attack's class and the parameters in which the name differs from the class's defaults."""
 

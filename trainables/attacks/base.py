@@ -48,7 +48,7 @@ class Attack(ABC):
         """
         check_images(images)
         images = images.detach()
-        with undisturbed(score):
+        with undisturbed(score), torch.no_grad():
             adversarial = self.perturb(score, images, clean, mos)
         return constrain(adversarial, images, self.budget)
 
@@ -91,6 +91,12 @@ def require_eps(eps: float) -> None:
     """Raise ValueError unless `eps` is a budget in (0, 1]."""
     if not 0 < eps <= 1:
         raise ValueError(f"eps is a pixel change in (0, 1] (8 grey levels are 8/255), got {eps}")
+
+
+def keep_better(best: Tensor, best_value: Tensor, images: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Per image, whichever of the two has the higher value."""
+    is_better = value > best_value
+    return torch.where(is_better.view(-1, 1, 1, 1), images, best), torch.where(is_better, value, best_value)
 
 
 def image_generator(seed: int, image: Tensor) -> torch.Generator:

@@ -38,3 +38,8 @@ def check_images(images: Tensor) -> None:
 def round_to_8_bit(images: Tensor) -> Tensor:
     """The images as an 8-bit file would hold them (half to even), still as floats in [0, 1]."""
     return (images * 255).round() / 255
+
+
+def truncate_to_8_bit(images: Tensor) -> Tensor:
+    """The images after a conversion to 8 bits that drops the fraction, still as floats in [0, 1]."""
+    return (images * 255).floor() / 255

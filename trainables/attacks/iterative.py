@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from trainables.attacks.base import Attack, CleanPass, clean_pass, require_eps
@@ -124,5 +123,4 @@ def unnormalised_score(score: Score, images: Tensor) -> Tensor:
         mean, std = score.mean, score.std
     else:
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    with torch.no_grad():
-        return final_scores(score(images * std + mean))
+    return final_scores(score(images * std + mean))
