@@ -1,0 +1,145 @@
+"""Where a study's MLflow record lies and which runs are its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from study.directory import StudyDirectory
+from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+PROJECT = "nt-study"
+"""Name of the MLflow experiment that holds the studies, unless another one is asked for."""
+LINK = "mlflow.json"
+"""In a study's folder: its identity in MLflow and where it was recorded last."""
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+"""MLflow's own settings where the user has not set them. Its 120 s and 7 retries would hide an outage for minutes;
+what could not be recorded is replayed anyway."""
+PAGE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """What a study's folder remembers of MLflow; the id keeps studies apart that share a name."""
+
+    study_id: str
+    uri: str | None = None
+    """The store; None for the one beside the studies, and for one whose address holds a password."""
+    project: str = PROJECT
+    runs: dict[str, str] = field(default_factory=dict)
+    """Trial -> id of its run; the key "" is the study's own run."""
+
+
+def read_link(directory: StudyDirectory) -> Link | None:
+    """The link that the last recording left, or None before the first one."""
+    try:
+        return Link(**directory.read_json(LINK))
+    except FileNotFoundError:
+        return None
+
+
+def write_link(directory: StudyDirectory, uri: str, project: str, runs: dict[str, str]) -> Link:
+    """Remember where a study is recorded, keeping its id.
+
+    A store's password is not written down, and neither is the store beside the studies, which may be moved with them.
+    """
+    before = read_link(directory)
+    link = Link(
+        study_id=before.study_id if before else uuid.uuid4().hex,
+        uri=None if urlsplit(uri).password or uri == store_uri(directory.path.parent, None) else uri,
+        project=project,
+        runs=runs,
+    )
+    if link != before:
+        directory.write_json(LINK, link.__dict__)
+    return link
+
+
+def store_uri(studies: Path, uri: str | None) -> str:
+    """The MLflow store to use: `uri`, or the SQLite file beside the studies. StudyError for what is no store."""
+    if uri is None:
+        return f"sqlite:///{(studies / 'mlflow.db').resolve()}"
+    if urlsplit(uri).scheme.split("+")[0] not in SCHEMES and uri != "databricks":
+        raise StudyError(
+            f"{uri!r} is no MLflow store; give a server (http://host:5000) or a database (sqlite:///path, postgresql://…)"
+        )
+    return uri
+
+
+def without_password(uri: str) -> str:
+    """`uri` as it may be shown."""
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":…@") if password else uri
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client of the store. Importing MLflow takes seconds, so it happens here."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def experiment_of(client: MlflowClient, uri: str, studies: Path, project: str) -> str:
+    """Id of the project's experiment, which is made when it is missing.
+
+    Artifacts of the local store go beside it; a server decides for itself.
+    """
+    found = client.get_experiment_by_name(project)
+    if found is None:
+        local = uri == store_uri(studies, None)
+        location = (studies / "mlartifacts").resolve().as_uri() if local else None
+        return str(client.create_experiment(project, artifact_location=location))
+    if found.lifecycle_stage != "active":
+        raise StudyError(
+            f"MLflow's experiment {project!r} has been deleted; bring it back with "
+            f"'mlflow experiments restore --experiment-id {found.experiment_id}' or choose another project"
+        )
+    return str(found.experiment_id)
+
+
+def find_runs(client: MlflowClient, experiment: str, study: str, study_id: str) -> dict[str, Run]:
+    """The study's runs by trial; its own run has the key ""."""
+    runs: dict[str, Run] = {}
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment],
+            f"tags.study_id = '{study_id}'",
+            max_results=PAGE,
+            page_token=token,
+            order_by=["start_time ASC"],
+        )
+        for run in page:
+            if run.data.tags.get("study") == study:
+                runs.setdefault(run.data.tags.get("trial", ""), run)
+        token = page.token
+        if not token:
+            return runs
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, str]:
+    """Nested settings as `{"space.lam.low": "1e-06"}`; None and empty parts are left out."""
+    if isinstance(values, dict):
+        items = values.items()
+    elif isinstance(values, list) and any(isinstance(item, dict) for item in values):
+        items = {str(index): item for index, item in enumerate(values)}.items()
+    else:
+        text = values if isinstance(values, str) else json.dumps(values)
+        return {} if values is None or values == [] else {prefix: text}
+    return {key: text for name, value in items for key, text in flatten(value, f"{prefix}.{name}".lstrip(".")).items()}

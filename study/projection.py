@@ -1,0 +1,288 @@
+"""A study's folder as MLflow runs: the folder is the truth, and a pass adds to MLflow whatever is missing there.
+
+Passes are repeatable. A run is found by its tags; a metric's time is the run's start plus the trained seconds, so a
+row sent twice is the same row; a trial's `digest` tag, written last, says that all of it has arrived.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import itertools
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.directory import StudyDirectory
+from study.front import refresh_front
+from study.mlflow_store import PROJECT, experiment_of, find_runs, flatten, read_link, write_link
+from study.study_report import describe, hypervolumes
+from study.summaries import TrialSummary, searched_parameters, summarise_trial
+from study.trial_report import write_trial_report
+from trainables.trial import SCORES
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+STUDY = ""
+"""Key of the study's own run among the trials' runs."""
+STATUS = {
+    "complete": "FINISHED",
+    "pruned": "KILLED",
+    "failed": "FAILED",
+    "running": "RUNNING",
+    "waiting": "SCHEDULED",
+}
+"""What MLflow calls a state; the tag `state` has our own word."""
+ENDED = ("complete", "pruned", "failed")
+WATCHED = ("config.json", "epochs.jsonl", SCORES, "result.json")
+FRONT_EVERY = 30.0
+"""Seconds between two refreshes of the front's files, which are megabytes."""
+METRICS_PER_REQUEST = 800
+NAMES_PER_REQUEST = 100
+"""Parameters, and tags. MLflow takes 1000 values at once, and 100 of either of these."""
+
+Stamp = tuple[int | bool, ...]
+
+
+class Projection:
+    """Records one study in one MLflow store. After any error make a new one: it finds out what has arrived."""
+
+    def __init__(self, directory: StudyDirectory, client: MlflowClient, uri: str, project: str = PROJECT) -> None:
+        self.directory = directory
+        self.client = client
+        self.uri = uri
+        self.project = project
+        self.study_file = directory.read_study_file()
+        self.searched = searched_parameters(self.study_file)
+        self.experiment = experiment_of(client, uri, directory.path.parent, project)
+        self.study_id = (read_link(directory) or write_link(directory, uri, project, {})).study_id
+        self.runs = find_runs(client, self.experiment, directory.name, self.study_id)
+        self._epochs_sent = {trial: int(run.data.tags.get("epochs", 0)) for trial, run in self.runs.items()}
+        self._ended: dict[str, TrialSummary] = {}
+        self._stamps: dict[str, Stamp] = {}
+        self._drawn: set[str] = set()
+        self._front_due = 0.0
+        self._hypervolumes_sent = 0
+        self._study_state = ""
+
+    def update(self, *, final: bool = False) -> None:
+        """Bring MLflow up to the folder. `final`: nothing runs any more, and the front is drawn whatever its age."""
+        alive = not final and self.directory.owner() is not None
+        if STUDY not in self.runs:
+            self._create_study_run()
+        for folder in self.directory.trials.glob("*"):
+            stamp = _stamp(folder, alive)
+            if stamp[0] and stamp != self._stamps.get(folder.name):
+                self._update_trial(summarise_trial(folder, self.searched, alive))
+                self._stamps[folder.name] = stamp
+        self._update_front(final)
+        self._update_study_state(alive)
+
+    # The study's own run -----------------------------------------------------------------------------------------
+
+    def _create_study_run(self) -> None:
+        environment = self.directory.read_json("environment.json")
+        tags = {
+            **flatten(environment),
+            "seed": str(self.study_file.seed),
+            "mlflow.source.git.commit": str(environment.get("code", "")).removesuffix("+changes"),
+        }
+        started = _milliseconds(self.directory.path / "environment.json")
+        self._create_run(STUDY, self.directory.name, started, tags)
+
+    def _update_study_state(self, alive: bool) -> None:
+        asked = self.study_file.trials + 1
+        state = "running" if alive else "complete" if len(self._ended) >= asked else "waiting"
+        if state == self._study_state:
+            return
+        run_id = self.runs[STUDY].info.run_id
+        # A study may be given more trials later, and MLflow never lets a parameter change: so that is a tag.
+        settings = flatten(self.study_file.model_dump(mode="json", exclude={"trials"}))
+        recorded = self.runs[STUDY].data.params
+        self._log(STUDY, params={name: value for name, value in settings.items() if name not in recorded})
+        self.client.log_artifact(run_id, str(self.directory.path / "study.yaml"))
+        self._set_state(STUDY, state, self._last_end())
+        self._log(STUDY, tags={"trials": str(self.study_file.trials)})
+        self._study_state = state
+
+    def _last_end(self) -> int:
+        return max((self._end(trial) for trial in self._ended), default=int(time.time() * 1000))
+
+    def _update_front(self, final: bool) -> None:
+        complete = {name for name, trial in self._ended.items() if self._has_a_point(trial)}
+        if complete == self._drawn or (time.monotonic() < self._front_due and not final):
+            return
+        write_link(self.directory, self.uri, self.project, {key: run.info.run_id for key, run in self.runs.items()})
+        front = refresh_front(self.directory)
+        run_id = self.runs[STUDY].info.run_id
+        self.client.log_artifacts(run_id, str(self.directory.front), "front")
+        self._send_hypervolumes(complete)
+        self._log(STUDY, tags={"mlflow.note.content": describe(front, self.experiment, run_id)})
+        self._drawn = complete
+        self._front_due = time.monotonic() + FRONT_EVERY
+
+    def _has_a_point(self, trial: TrialSummary) -> bool:
+        """Whether the trial can be on a front."""
+        values = [trial.validation.get(name, math.nan) for name in self.study_file.objectives]
+        return trial.state == "complete" and all(map(math.isfinite, values))
+
+    def _send_hypervolumes(self, complete: set[str]) -> None:
+        """The front's hypervolume after each complete trial, in the order they ended; the step is their count."""
+        order = sorted(complete, key=lambda trial: (self._end(trial), trial))
+        values = hypervolumes([self._ended[trial].validation for trial in order], self.study_file.objectives)
+        steps = list(enumerate(zip(order, values, strict=True), start=1))[self._hypervolumes_sent :]
+        metrics = [_metric("hypervolume", value, self._end(trial), step) for step, (trial, value) in steps]
+        self._log(STUDY, metrics=metrics)
+        self._hypervolumes_sent = len(order)
+
+    # Trials ------------------------------------------------------------------------------------------------------
+
+    def _update_trial(self, trial: TrialSummary) -> None:
+        name, folder = trial.trial, self.directory.trial(trial.trial)
+        if trial.state in ENDED:
+            self._ended[name] = trial
+        if name not in self.runs:
+            self._create_run(name, name, _milliseconds(folder / "config.json"), {"trial": name})
+        digest = _digest(trial)
+        if self.runs[name].data.tags.get("digest") == digest:
+            return
+        metrics = self._epoch_metrics(trial)
+        if trial.state in ENDED:
+            metrics += self._result_metrics(trial)
+        self._log(name, metrics=metrics, params=self._params(trial), tags={"epochs": str(len(trial.epochs))})
+        self._epochs_sent[name] = len(trial.epochs)
+        if trial.state in ENDED:
+            self._send_files(trial)
+        self._set_state(name, trial.state, self._end(name))
+        self._log(name, tags={"reason": trial.reason, "digest": digest})
+
+    def _params(self, trial: TrialSummary) -> dict[str, str]:
+        config = self.directory.read_json(f"trials/{trial.trial}/config.json")
+        params = {
+            "lam": trial.lam,
+            "step_size": trial.step_size,
+            **trial.training,
+            **{name: config[name] for name in ("model", "size", "seed")},
+            "epochs": trial.planned_epochs,
+        }
+        return {name: str(value) for name, value in params.items()}
+
+    def _epoch_metrics(self, trial: TrialSummary) -> list[Metric]:
+        """The rows of the epochs that MLflow has not seen; the step is the epoch."""
+        sent = self._epochs_sent.get(trial.trial, 0)
+        metrics, trained = [], 0.0
+        for row in trial.epochs:
+            trained += row["train_seconds"]
+            timestamp = self.runs[trial.trial].info.start_time + int(trained * 1000)
+            if row["epoch"] > sent:
+                numbers = {name: value for name, value in row.items() if name not in ("epoch", "stage")}
+                metrics += [_metric(name, value, timestamp, row["epoch"]) for name, value in numbers.items()]
+        return metrics
+
+    def _result_metrics(self, trial: TrialSummary) -> list[Metric]:
+        """The metrics of the score table, as `validation/…` and `test/…`."""
+        timestamp = self.runs[trial.trial].info.start_time + int(trial.seconds * 1000)
+        return [
+            _metric(f"{split}/{name}", value, timestamp, len(trial.epochs))
+            for split, values in (("validation", trial.validation), ("test", trial.test))
+            for name, value in values.items()
+        ]
+
+    def _send_files(self, trial: TrialSummary) -> None:
+        with tempfile.TemporaryDirectory(prefix="nt-study-") as report:
+            write_trial_report(self.directory, trial, Path(report))
+            self.client.log_artifacts(self.runs[trial.trial].info.run_id, report)
+
+    def _end(self, trial: str) -> int:
+        """When a trial ended, in ms since the epoch; the time of its last file when that is not recorded."""
+        try:
+            return int(self.directory.read_json(f"trials/{trial}/result.json")["finished"] * 1000)
+        except FileNotFoundError:
+            return max(_milliseconds(self.directory.trial(trial) / name) for name in WATCHED)
+
+    # MLflow ------------------------------------------------------------------------------------------------------
+
+    def _create_run(self, key: str, name: str, started: int, tags: Mapping[str, str]) -> None:
+        common = {
+            "study": self.directory.name,
+            "study_id": self.study_id,
+            "baseline": self.study_file.baseline,
+            "mlflow.runName": name,
+            "mlflow.user": getpass.getuser(),
+            "mlflow.source.name": "nt-study",
+            "mlflow.source.type": "PROJECT",
+        }
+        if key != STUDY:
+            common["mlflow.parentRunId"] = self.runs[STUDY].info.run_id
+        self.runs[key] = self.client.create_run(self.experiment, start_time=started, tags={**common, **tags})
+
+    def _set_state(self, key: str, state: str, ended: int) -> None:
+        run_id = self.runs[key].info.run_id
+        if state in ENDED:
+            self.client.set_terminated(run_id, STATUS[state], ended)
+        else:
+            self.client.update_run(run_id, STATUS[state])
+        self._log(key, tags={"state": state})
+
+    def _log(
+        self,
+        key: str,
+        *,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """As few requests as MLflow's limits allow.
+
+        Values that are not finite are left out: MLflow cannot draw them, and the score table has them.
+        """
+        from mlflow.entities import Param, RunTag
+
+        parts = (
+            batched([metric for metric in metrics if math.isfinite(metric.value)], METRICS_PER_REQUEST),
+            batched([Param(name, value) for name, value in (params or {}).items()], NAMES_PER_REQUEST),
+            batched([RunTag(name, value) for name, value in (tags or {}).items() if value], NAMES_PER_REQUEST),
+        )
+        for request in itertools.zip_longest(*parts, fillvalue=()):
+            self.client.log_batch(self.runs[key].info.run_id, *request)
+
+
+def _metric(name: str, value: float, timestamp: int, step: int) -> Metric:
+    from mlflow.entities import Metric
+
+    return Metric(name, value, timestamp, step)
+
+
+def batched(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """`items` in parts of at most `size`."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _digest(trial: TrialSummary) -> str:
+    """Equal for equal trials; another one as soon as anything that is recorded changes."""
+    return hashlib.sha256(json.dumps(asdict(trial), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stamp(folder: Path, alive: bool) -> Stamp:
+    """Changes whenever the trial may have changed; cheap, because every pass asks every folder. 0 first: no trial."""
+    times = [_modified(folder / name) for name in WATCHED]
+    return (*times, alive and times[-1] == 0)
+
+
+def _modified(path: Path) -> int:
+    """In ns since the epoch; 0 for a file that is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _milliseconds(path: Path) -> int:
+    return _modified(path) // 1_000_000
