@@ -1,0 +1,248 @@
+"""The Pareto plot: clean accuracy against attacked error, one point per trial.
+
+Colour is λ, symbol the nearest decade of h, size the epochs trained; dominated trials are faded, the baseline is a
+star, rings mark the knee and the paper's setting. `pareto_html` is the interactive page, `pareto_png` the print.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import plotly.offline
+
+from analysis.figures.panel import INK, PALETTE, Layer, Line, Panel, Points, Symbol
+from analysis.figures.printed import to_matplotlib, to_png
+from analysis.figures.scale import scale_over
+from analysis.figures.screen import to_plotly
+from analysis.front import Front, Split, TrialPoint, finite_or_none
+from analysis.labels import axis_label, lam_text, number, title
+
+SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
+SMALLEST, LARGEST = 8.0, 13.0
+"""Diameters in pixels between which the number of epochs is shown."""
+FADED_OPACITY = 0.35
+HOVER_LINES = 20
+"""More metrics than this are left to the detail panel, those of other attacks first."""
+
+
+def pareto_panel(front: Front, split: Split = "validation") -> Panel:
+    """One study: x the second objective (robustness), y the first (accuracy), measured on `split`.
+
+    On test, the points that were chosen on validation are joined without claiming to be a front.
+    """
+    layers: list[Layer] = [_front_line(front, split, INK)]
+    for on_front, trials in ((False, front.dominated), (True, front.members)):
+        layers += _trial_layers(front, trials, split, named=on_front, opacity=1.0 if on_front else FADED_OPACITY)
+    baseline = front.baseline
+    if baseline:
+        layers.append(_points(front, [baseline], split, name="baseline, λ = 0", color=INK, symbol="star"))
+    layers.append(_ring(front, [front.knee], split, "knee", PALETTE[1], "circle", 20.0))
+    paper = [point for point in front.points if point.is_paper_setting]
+    if paper:
+        layers.append(_ring(front, paper, split, "paper's λ and h", PALETTE[0], "square", 17.0))
+    return Panel(
+        layers=layers,
+        x_label=axis_label(front.objectives[1]),
+        y_label=axis_label(front.objectives[0]),
+        color_scale=scale_over("λ", [point.lam for point in front.points]),
+    )
+
+
+def comparison_panel(fronts: Sequence[Front], split: Split = "validation") -> Panel:
+    """Several studies over each other, a colour each. Raises ValueError when their objectives differ."""
+    objectives = fronts[0].objectives
+    for front in fronts:
+        if front.objectives != objectives:
+            raise ValueError(
+                f"studies {fronts[0].study!r} and {front.study!r} have different objectives "
+                f"({', '.join(objectives)}; {', '.join(front.objectives)}); compare studies of the same ones"
+            )
+    layers: list[Layer] = []
+    for index, front in enumerate(fronts):
+        color, symbol = PALETTE[index % len(PALETTE)], SYMBOLS[index % len(SYMBOLS)]
+        layers.append(_front_line(front, split, color))
+        baseline = [point for point in front.points if point.is_baseline]
+        dominated = [point for point in front.dominated if not point.is_baseline]
+        members = [point for point in front.members if not point.is_baseline]
+        layers.append(_points(front, dominated, split, color=color, symbol=symbol, opacity=FADED_OPACITY))
+        layers.append(_points(front, members, split, name=front.study, color=color, symbol=symbol))
+        layers.append(_points(front, baseline, split, color=color, symbol="star"))
+    return Panel(layers=layers, x_label=axis_label(objectives[1]), y_label=axis_label(objectives[0]))
+
+
+def pareto_png(*fronts: Front, split: Split = "validation") -> bytes:
+    """The plot of one study, or of several over each other, as PNG at column width."""
+    return to_png(to_matplotlib([_panel(fronts, split)], height=3.2))
+
+
+def pareto_html(*fronts: Front) -> str:
+    """The interactive page of one study or several: hover, click for all metrics, switch between validation and test.
+
+    Self-contained (about 5 MB, plotly included): works offline and in a frame that allows scripts and nothing else.
+    """
+    figures = {split: json.loads(to_plotly([_panel(fronts, split)], height=520).to_json()) for split in _splits(fronts)}
+    data = {
+        "figures": figures,
+        "trials": {_key(front, point): _details(front, point) for front in fronts for point in front.points},
+        "titles": {name: title(name) for front in fronts for point in front.points for name in point.validation},
+    }
+    names = ", ".join(front.study for front in fronts)
+    template = files("analysis").joinpath("pareto_page.html").read_text(encoding="utf-8")
+    # "</script>" inside a JSON string would end the script that holds it.
+    content = {
+        "@NAMES@": html.escape(names),
+        "@SUMMARY@": html.escape(" ".join(_sentence(front) for front in fronts)),
+        "@DATA@": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+        "@PLOTLY@": plotly.offline.get_plotlyjs(),
+    }
+    for mark, text in content.items():
+        template = template.replace(mark, text, 1)
+    return template
+
+
+def _panel(fronts: Sequence[Front], split: Split) -> Panel:
+    return pareto_panel(fronts[0], split) if len(fronts) == 1 else comparison_panel(fronts, split)
+
+
+def _splits(fronts: Sequence[Front]) -> tuple[Split, ...]:
+    """The splits that can be shown: test only when every trial has its objectives there."""
+    tested = all(name in point.test for front in fronts for point in front.points for name in front.objectives[:2])
+    return ("validation", "test") if tested else ("validation",)
+
+
+def _front_line(front: Front, split: Split, color: str) -> Line:
+    x, y = _coordinates(front, front.members, split)
+    staircase = split == "validation" and len(front.objectives) == 2
+    if not staircase:
+        return Line(x=x, y=y, color=color, dash="dot", width=1.0, name="validation front" if split == "test" else "")
+    # Members run from the accurate end to the robust one. Read from left to right, the attained accuracy rises in
+    # steps as more attacked error is accepted (falls, where more is better on the x axis).
+    return Line(x=x[::-1], y=y[::-1], color=color, dash="dash", width=1.0, steps=True)
+
+
+def _trial_layers(
+    front: Front, trials: Sequence[TrialPoint], split: Split, *, named: bool, opacity: float
+) -> list[Layer]:
+    """One layer per decade of h, the baseline left out: it has no h."""
+    layers: list[Layer] = []
+    shown = [point for point in trials if not point.is_baseline]
+    everywhere = {_decade(point) for point in front.members if not point.is_baseline}
+    for decade in sorted({_decade(point) for point in shown}):
+        of_decade = [point for point in shown if _decade(point) == decade]
+        name = f"h ≈ {10.0**decade:g}" if named or decade not in everywhere else ""
+        symbol = SYMBOLS[(decade + 3) % len(SYMBOLS)]
+        color = [point.lam if point.lam > 0 else math.nan for point in of_decade]
+        layers.append(_points(front, of_decade, split, name=name, color=color, symbol=symbol, opacity=opacity))
+    return layers
+
+
+def _points(
+    front: Front,
+    trials: Sequence[TrialPoint],
+    split: Split,
+    *,
+    color: str | Sequence[float],
+    symbol: Symbol,
+    name: str = "",
+    opacity: float = 1.0,
+) -> Points:
+    x, y = _coordinates(front, trials, split)
+    spreads = [[point.spread.get(name, 0.0) for point in trials] for name in front.objectives]
+    confirmed = split == "validation" and any(point.spread for point in trials)
+    return Points(
+        x=x,
+        y=y,
+        name=name,
+        color=color,
+        symbol=symbol,
+        size=[_size(point, front) for point in trials],
+        opacity=opacity,
+        error_x=spreads[1] if confirmed else None,
+        error_y=spreads[0] if confirmed else None,
+        hover=[_hover(front, point, split) for point in trials],
+        keys=[_key(front, point) for point in trials],
+    )
+
+
+def _ring(
+    front: Front, trials: Sequence[TrialPoint], split: Split, name: str, color: str, symbol: Symbol, size: float
+) -> Points:
+    x, y = _coordinates(front, trials, split)
+    return Points(x=x, y=y, name=name, color=color, symbol=symbol, size=size, hollow=True)
+
+
+def _coordinates(front: Front, trials: Sequence[TrialPoint], split: Split) -> tuple[list[float], list[float]]:
+    accuracy, robustness = front.objectives[:2]
+    values = [point.metrics(split) for point in trials]
+    return [of.get(robustness, math.nan) for of in values], [of.get(accuracy, math.nan) for of in values]
+
+
+def _decade(point: TrialPoint) -> int:
+    return round(math.log10(point.step_size))
+
+
+def _size(point: TrialPoint, front: Front) -> float:
+    most = max(other.epochs for other in front.points)
+    share = point.epochs / most if most else 1.0
+    return SMALLEST + (LARGEST - SMALLEST) * share
+
+
+def _key(front: Front, point: TrialPoint) -> str:
+    return f"{front.study}/{point.trial}"
+
+
+def _hover(front: Front, point: TrialPoint, split: Split) -> str:
+    metrics = point.metrics(split)
+    ordered = sorted(metrics, key=lambda name: (name not in front.objectives, "/" in name))
+    lines = [f"<b>{html.escape(point.trial)}</b>  {_setting(point)}"]
+    lines += [f"{html.escape(title(name))}: {number(metrics[name])}" for name in ordered[:HOVER_LINES]]
+    if len(ordered) > HOVER_LINES:
+        lines.append(f"click for {len(ordered) - HOVER_LINES} more")
+    return "<br>".join(lines)
+
+
+def _setting(point: TrialPoint) -> str:
+    return f"λ {lam_text(point.lam)}" + (f", h {point.step_size:.2g}" if point.lam else "")
+
+
+def _details(front: Front, point: TrialPoint) -> dict[str, Any]:
+    roles = {
+        "baseline": point.is_baseline,
+        "on the front": point in front.members,
+        "knee": point is front.knee,
+        "most accurate": point is front.most_accurate,
+        "most robust": point is front.most_robust,
+        "the paper's λ and h": point.is_paper_setting,
+    }
+    return {
+        "study": front.study,
+        "trial": point.trial,
+        "setting": _setting(point),
+        "roles": [role for role, holds in roles.items() if holds],
+        "epochs": point.epochs,
+        "run_id": point.run_id,
+        "validation": finite_or_none(point.validation),
+        "test": finite_or_none(point.test),
+    }
+
+
+def _sentence(front: Front) -> str:
+    accuracy, robustness = front.objectives[:2]
+    knee = front.knee.validation
+    text = (
+        f"{front.study}: {len(front.members)} of {len(front.points)} finished trials are on the front. "
+        f"Its knee is {front.knee.trial} ({_setting(front.knee)}) with {title(accuracy)} {number(knee[accuracy])} and "
+        f"{title(robustness)} {number(knee[robustness])} on validation"
+    )
+    if front.baseline:
+        without = front.baseline.validation
+        text += f"; the λ = 0 baseline has {number(without[accuracy])} and {number(without[robustness])}"
+    corner = ", ".join(
+        f"{title(name)} {value:g}" for name, value in zip(front.objectives, front.reference_point, strict=True)
+    )
+    return f"{text}. Hypervolume {number(front.hypervolume, 4)} from {corner}."

@@ -1,0 +1,187 @@
+"""Panels in print: matplotlib, at the width of a journal's column, readable in grey."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator
+
+from analysis.figures.panel import FADED, INK, Band, Bars, ColorScale, Layer, Line, Panel, Points
+from analysis.figures.scale import COLORMAP, color_at
+
+COLUMN = 3.5
+"""Inches: the width of one column."""
+DOTS_PER_INCH = 300
+POINTS_PER_PIXEL = 0.55
+"""From a size on screen to one at column width."""
+MARKERS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "triangle-down": "v",
+    "cross": "P",
+    "star": "*",
+}
+DASHES = {"solid": "-", "dash": "--", "dot": ":"}
+STYLE: dict[str, Any] = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+}
+
+
+def to_matplotlib(panels: Sequence[Panel], columns: int = 1, width: float = COLUMN, height: float = 2.6) -> Figure:
+    """Draw the panels in rows of `columns`; each panel is `width` x `height` inches, legend and colour bar included."""
+    rows = math.ceil(len(panels) / columns)
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type] # its keys are a closed list of literals in the stubs
+        figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=DOTS_PER_INCH)
+        FigureCanvasAgg(figure)
+        grid = list(figure.subplots(rows, columns, squeeze=False).ravel())
+        for axes, panel in zip(grid, panels, strict=False):
+            _draw(axes, panel)
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        scale = next((panel.color_scale for panel in panels if panel.color_scale), None)
+        if scale:
+            _color_bar(figure, grid, scale)
+        _legend(figure, grid)
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as PNG, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    axes.set(xlabel=panel.x_label, ylabel=panel.y_label, title=panel.title)
+    if panel.x_log:
+        axes.set_xscale("log")
+    if panel.y_log:
+        axes.set_yscale("log")
+    if panel.x_ticks:
+        axes.set_xticks(panel.x_ticks.at, panel.x_ticks.text)
+    if panel.y_ticks:
+        axes.set_yticks(panel.y_ticks.at, panel.y_ticks.text)
+    for order, layer in enumerate(panel.layers, start=3):
+        _draw_layer(axes, layer, panel.color_scale, order)
+
+
+def _draw_layer(axes: Axes, layer: Layer, scale: ColorScale | None, order: int) -> None:
+    if isinstance(layer, Points):
+        _points(axes, layer, scale, order)
+    elif isinstance(layer, Line):
+        axes.plot(
+            np.asarray(layer.x),
+            np.asarray(layer.y),
+            color=layer.color if isinstance(layer.color, str) else color_at(layer.color, scale),
+            linestyle=DASHES[layer.dash],
+            linewidth=layer.width * 0.7,
+            alpha=layer.opacity,
+            marker="o" if layer.markers else None,
+            markersize=3,
+            drawstyle="steps-post" if layer.steps else "default",
+            label=layer.name or None,
+            zorder=order,
+        )
+    elif isinstance(layer, Band):
+        axes.fill_between(
+            np.asarray(layer.x),
+            np.asarray(layer.low),
+            np.asarray(layer.high),
+            color=layer.color,
+            alpha=0.2,
+            linewidth=0,
+            label=layer.name or None,
+            zorder=order,
+        )
+    elif isinstance(layer, Bars):
+        axes.stairs(
+            np.asarray(layer.heights),
+            np.asarray(layer.edges),
+            fill=True,
+            color=layer.color,
+            alpha=layer.opacity,
+            label=layer.name or None,
+            zorder=order,
+        )
+
+
+def _points(axes: Axes, layer: Points, scale: ColorScale | None, order: int) -> None:
+    x, y = np.asarray(layer.x), np.asarray(layer.y)
+    if layer.error_x is not None or layer.error_y is not None:
+        axes.errorbar(
+            x, y, xerr=layer.error_x, yerr=layer.error_y, fmt="none", ecolor=FADED, elinewidth=0.6, zorder=order
+        )
+    on_scale = not isinstance(layer.color, str)
+    colors = [color_at(value, scale) for value in layer.color] if not isinstance(layer.color, str) else layer.color
+    # A star of the same diameter looks smaller than the other symbols.
+    diameter = np.asarray(layer.size) * POINTS_PER_PIXEL * (1.3 if layer.symbol == "star" else 1.0)
+    axes.scatter(
+        x,
+        y,
+        s=diameter**2,
+        marker=MARKERS[layer.symbol],
+        facecolors="none" if layer.hollow else colors,
+        edgecolors=colors if layer.hollow else INK,
+        linewidths=1.2 if layer.hollow else 0.4,
+        alpha=layer.opacity,
+        label=None if on_scale else layer.name or None,
+        zorder=order,
+    )
+    if on_scale and layer.name:
+        style: dict[str, Any] = {"marker": MARKERS[layer.symbol], "markersize": 4.5, "markeredgewidth": 0.4}
+        axes.add_line(Line2D([], [], linestyle="", color=FADED, markeredgecolor=INK, label=layer.name, **style))
+
+
+def _legend(figure: Figure, grid: Sequence[Axes]) -> None:
+    entries: dict[str, Artist] = {}
+    for axes in grid:
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in entries}
+    if entries:
+        columns = 3 if figure.get_figwidth() < 5 else 5
+        figure.legend(
+            list(entries.values()),
+            list(entries),
+            loc="outside lower center",
+            ncols=min(columns, len(entries)),
+            frameon=False,
+            handletextpad=0.4,
+            columnspacing=1.0,
+        )
+
+
+def _color_bar(figure: Figure, grid: Sequence[Axes], scale: ColorScale) -> None:
+    mappable = ScalarMappable(LogNorm(scale.low, scale.high), COLORMAP)
+    bar = figure.colorbar(mappable, ax=grid, label=scale.label, aspect=25, pad=0.02)
+    bar.ax.yaxis.set_major_locator(LogLocator())
+    bar.ax.yaxis.set_major_formatter(LogFormatterSciNotation())
+    bar.ax.minorticks_off()
+    bar.outline.set_linewidth(0.4)

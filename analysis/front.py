@@ -1,0 +1,174 @@
+"""What a study found: its front, the members worth naming, and the numbers a reader needs beside them.
+
+Trials are chosen by their validation metrics alone; the test metrics ride along for the report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from analysis import pareto
+from trainables.objectives import objective
+
+Split = Literal["validation", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPoint:
+    """A finished trial, as far as a front is concerned."""
+
+    trial: str
+    lam: float
+    """λ of the NT penalty, released form; 0 for the baseline."""
+    step_size: float
+    """h in ImageNet-normalised units; means nothing when λ is 0."""
+    validation: Mapping[str, float]
+    test: Mapping[str, float]
+    epochs: int = 0
+    """Epochs trained; 0 when not told."""
+    run_id: str = ""
+    """Its MLflow run, for the reader to copy."""
+    is_baseline: bool = False
+    is_paper_setting: bool = False
+    """Whether λ and h are the paper's for this baseline."""
+    spread: Mapping[str, float] = field(default_factory=dict)
+    """Standard deviation over seeds of validation metrics, once confirmed."""
+
+    def metrics(self, split: Split) -> Mapping[str, float]:
+        return self.validation if split == "validation" else self.test
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """A study's finished trials, sorted into the non-dominated ones and the rest. Make it with `find_front`."""
+
+    study: str
+    objectives: tuple[str, ...]
+    """Two or three names of `trainables.objectives`: first the accuracy, second the robustness."""
+    members: tuple[TrialPoint, ...]
+    """The non-dominated trials, from the most accurate to the most robust."""
+    dominated: tuple[TrialPoint, ...]
+    reference_point: tuple[float, ...]
+    """Where the hypervolume ends, one value per objective in its own unit."""
+    hypervolume: float
+    knee: TrialPoint
+    """The best compromise: see `analysis.pareto.knee`."""
+
+    @property
+    def points(self) -> tuple[TrialPoint, ...]:
+        """Every finished trial, the front's members first."""
+        return self.members + self.dominated
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        return tuple(objective(name).direction for name in self.objectives)
+
+    @property
+    def baseline(self) -> TrialPoint | None:
+        """The λ=0 trial, on the front or not; None while it has not finished."""
+        return next((point for point in self.points if point.is_baseline), None)
+
+    @property
+    def most_accurate(self) -> TrialPoint:
+        """The member with the best first objective; ties go to the better second one."""
+        return self.members[0]
+
+    @property
+    def most_robust(self) -> TrialPoint:
+        """The member with the best second objective; ties go to the better first one."""
+        losses = _losses(self.members, self.objectives)
+        return self.members[np.lexsort((losses[:, 0], losses[:, 1]))[0]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The front as `nt-study front --json` prints it; values that are not finite numbers become None."""
+        return {
+            "study": self.study,
+            "objectives": list(self.objectives),
+            "directions": list(self.directions),
+            "front": [_to_dict(point) for point in self.members],
+            "baseline": _to_dict(self.baseline) if self.baseline else None,
+            "knee": self.knee.trial,
+            "most_accurate": self.most_accurate.trial,
+            "most_robust": self.most_robust.trial,
+            "hypervolume": self.hypervolume,
+            "reference_point": list(self.reference_point),
+        }
+
+
+def find_front(
+    study: str,
+    trials: Iterable[Mapping[str, Any]],
+    objectives: Sequence[str] = ("srocc", "rmse_attacked"),
+    reference_point: Sequence[float] | None = None,
+) -> Front:
+    """The front of a study's complete trials on the validation split.
+
+    trials: one mapping per trial with `state` and the fields of `TrialPoint`. Only `"complete"` ones with finite
+    validation objectives take part. reference_point: in the objectives' own units; by default
+    `analysis.pareto.reference_point`. Raises ValueError when no trial can take part, and when a complete one was never
+    measured on an objective.
+    """
+    complete = [_point(trial) for trial in trials if trial["state"] == "complete"]
+    points = [point for point in complete if _is_measured(point, objectives)]
+    if not points:
+        wanted = " and ".join(objectives)
+        raise ValueError(
+            f"study {study!r} has no front yet: none of its trials is complete with finite {wanted} on validation; "
+            "wait for one to finish, or look at why they failed"
+        )
+    corner = tuple(pareto.reference_point(objectives) if reference_point is None else reference_point)
+    losses = _losses(points, objectives)
+    on_front = pareto.non_dominated(losses)
+    order = np.lexsort(losses.T[::-1])
+    return Front(
+        study=study,
+        objectives=tuple(objectives),
+        members=tuple(points[row] for row in order if on_front[row]),
+        dominated=tuple(points[row] for row in order if not on_front[row]),
+        reference_point=corner,
+        hypervolume=pareto.hypervolume(losses, pareto.as_losses([corner], _directions(objectives))[0]),
+        knee=points[pareto.knee(losses)],
+    )
+
+
+def _point(trial: Mapping[str, Any]) -> TrialPoint:
+    return TrialPoint(**{item.name: trial[item.name] for item in fields(TrialPoint) if item.name in trial})
+
+
+def _is_measured(point: TrialPoint, objectives: Sequence[str]) -> bool:
+    missing = [name for name in objectives if name not in point.validation]
+    if missing:
+        raise ValueError(
+            f"trial {point.trial} was not measured on {missing[0]!r}: its record has {', '.join(point.validation)}; "
+            "choose among these or evaluate it with that attack"
+        )
+    return all(math.isfinite(point.validation[name]) for name in objectives)
+
+
+def _losses(points: Sequence[TrialPoint], objectives: Sequence[str]) -> pareto.Losses:
+    values = [[point.validation[name] for name in objectives] for point in points]
+    return pareto.as_losses(values, _directions(objectives))
+
+
+def _directions(objectives: Sequence[str]) -> list[str]:
+    return [objective(name).direction for name in objectives]
+
+
+def _to_dict(point: TrialPoint) -> dict[str, Any]:
+    return {
+        "trial": point.trial,
+        "lam": point.lam,
+        "step_size": point.step_size,
+        "validation": finite_or_none(point.validation),
+        "test": finite_or_none(point.test),
+    }
+
+
+def finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON can hold them."""
+    return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}

@@ -1,0 +1,43 @@
+"""How metrics and hyperparameters are called on axes and in table heads."""
+
+from __future__ import annotations
+
+from trainables.objectives import objective
+
+_CORRELATIONS = ("srocc", "plcc", "krocc")
+_TITLES = {
+    "rmse": "clean RMSE",
+    "gradient_l1": "gradient L1 norm",
+    "rmse_attacked": "attacked RMSE",
+    "rmse_attacked_worst": "worst attacked RMSE",
+    "rmse_mos_attacked": "RMSE to MOS under attack",
+    "mean_abs_change": "mean score change",
+    "r_robustness": "R robustness",
+    **{name: f"clean {name.upper()}" for name in _CORRELATIONS},
+    **{f"{name}_attacked": f"{name.upper()} before–after attack" for name in _CORRELATIONS},
+    **{f"{name}_mos_attacked": f"{name.upper()} to MOS under attack" for name in _CORRELATIONS},
+}
+
+
+def title(name: str) -> str:
+    """An objective's name as people say it: ``rmse_attacked/uap`` is "attacked RMSE, uap"."""
+    base, _, attack = name.partition("/")
+    return f"{_TITLES[base]}, {attack}" if attack else _TITLES[base]
+
+
+def axis_label(name: str) -> str:
+    """Title and unit of an objective, for an axis."""
+    unit = objective(name).unit
+    return f"{title(name)} ({unit})" if unit else title(name)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A metric as text: `digits` significant digits, "–" for what is undefined."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+
+
+def lam_text(lam: float) -> str:
+    """λ to two digits, and 0 for the baseline."""
+    return f"{lam:.2g}" if lam else "0"
