@@ -6,11 +6,16 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import get_args
 
-from trainables.models import hyperiqa
+from trainables.models import dbcnn, hyperiqa, linearityiqa, maniqa, paq2piq, resnet50_substitute
 from trainables.models.scorer import Scorer, Size
 
 MODELS: dict[str, Callable[[Size, bool], Scorer]] = {
     "hyperiqa": hyperiqa.build,
+    "dbcnn": dbcnn.build,
+    "linearityiqa": linearityiqa.build,
+    "maniqa": maniqa.build,
+    "paq2piq": paq2piq.build,
+    "resnet50_substitute": resnet50_substitute.build,
 }
 
 

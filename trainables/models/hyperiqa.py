@@ -11,8 +11,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import ResNet50_Weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from trainables.models.imagenet import load_torchvision
 from trainables.models.resnet import resnet_trunk, stage_channels
 from trainables.models.scorer import InputSpec, Scorer, Size
 
@@ -87,13 +89,10 @@ class DistortionResNet(nn.Module):
 class HyperNetwork(nn.Module):
     """Normalised images `(N, 3, 32 * grid, 32 * grid)` -> scores `(N,)`."""
 
-    def __init__(
-        self, block: type[BasicBlock | Bottleneck], depths: tuple[int, int, int, int], width: int, widths: HyperWidths
-    ) -> None:
+    def __init__(self, trunk: nn.Sequential, channels: tuple[int, int, int, int], widths: HyperWidths) -> None:
         super().__init__()
         self.target_layers = list(pairwise(widths.target))
-        channels = stage_channels(block, width)
-        self.res = DistortionResNet(resnet_trunk(block, depths, width), channels, widths)
+        self.res = DistortionResNet(trunk, channels, widths)
         layers: list[nn.Module] = []
         for before, after in pairwise((channels[3], *widths.bottleneck)):
             layers += [nn.Conv2d(before, after, 1), nn.ReLU(inplace=True)]
@@ -114,7 +113,7 @@ class HyperNetwork(nn.Module):
         content = self.conv1(features)
         pooled = content.mean(dim=(2, 3))
         for index, (before, after) in enumerate(self.target_layers, start=1):
-            weight = self.get_submodule(f"fc{index}w_conv")(content).view(-1, after, before)
+            weight = self.get_submodule(f"fc{index}w_conv")(content).reshape(-1, after, before)
             bias = self.get_submodule(f"fc{index}b_fc")(pooled)
             x = torch.sigmoid(_apply(weight, x) + bias)
         return (_apply(self.fc5w_fc(pooled).unsqueeze(1), x) + self.fc5b_fc(pooled)).squeeze(1)
@@ -127,9 +126,13 @@ def _apply(weight: Tensor, x: Tensor) -> Tensor:
 
 def build(size: Size, pretrained: bool) -> Scorer:
     if size == "paper":
-        network = HyperNetwork(Bottleneck, (3, 4, 6, 3), 64, PAPER)
+        trunk = resnet_trunk(Bottleneck, (3, 4, 6, 3), 64)
+        if pretrained:
+            load_torchvision(trunk, ResNet50_Weights.IMAGENET1K_V1, skip="fc.")
+        network = HyperNetwork(trunk, stage_channels(Bottleneck, 64), PAPER)
         spec = InputSpec(height=224, width=224, mode="crop", crops=25)
         return Scorer(network, input_spec=spec, backbone=("res",))
-    network = HyperNetwork(BasicBlock, (1, 1, 1, 1), 16, SMALL)
+    trunk = resnet_trunk(BasicBlock, (1, 1, 1, 1), 16)
+    network = HyperNetwork(trunk, stage_channels(BasicBlock, 16), SMALL)
     spec = InputSpec(height=64, width=64, mode="crop")
     return Scorer(network, input_spec=spec, backbone=("res",), scale=25.0, offset=50.0)

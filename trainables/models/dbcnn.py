@@ -1,0 +1,82 @@
+"""DBCNN: one stream knows objects, one knows synthetic distortions; bilinear pooling joins them.
+
+W. Zhang et al., "Blind Image Quality Assessment Using a Deep Bilinear Convolutional Neural Network", TCSVT 2020.
+Parameter names and arithmetic follow the authors' PyTorch release.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import VGG16_Weights
+from torchvision.models.vgg import cfgs, make_layers
+
+from trainables.models.imagenet import load_torchvision
+from trainables.models.scorer import InputSpec, Scorer, Size
+
+SCNN_LAYERS = ((48, 1), (48, 2), (64, 1), (64, 2), (64, 1), (64, 2), (128, 1), (128, 1), (128, 2))
+"""Channels and stride of the S-CNN's 3x3 convolutions."""
+
+SMALL_VGG: list[str | int] = [16, "M", 32, "M", 64, "M", 64]
+SMALL_SCNN_LAYERS = ((12, 2), (16, 1), (24, 2), (32, 2))
+
+
+class BilinearNetwork(nn.Module):
+    """Normalised images `(N, 3, H, W)` -> scores `(N,)`; any size that leaves both streams a feature map."""
+
+    def __init__(self, objects: nn.Sequential, distortions: nn.Sequential, channels: tuple[int, int]) -> None:
+        super().__init__()
+        self.features1 = objects
+        self.features2 = distortions
+        self.fc = nn.Linear(channels[0] * channels[1], 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.get_parameter("weight"))
+                nn.init.zeros_(module.get_parameter("bias"))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.fc(self.pooled(inputs)).squeeze(1)
+
+    def pooled(self, inputs: Tensor) -> Tensor:
+        """The vector that enters `fc`: square root and L2 norm of the streams' mean outer product."""
+        objects, distortions = self.features1(inputs), self.features2(inputs)
+        size = objects.shape[2:]
+        if distortions.shape[2:] != size:
+            distortions = F.interpolate(distortions, size, mode="bilinear", align_corners=True)
+        return _bilinear(objects.flatten(2), distortions.flatten(2))
+
+
+def _bilinear(a: Tensor, b: Tensor) -> Tensor:
+    """`(N, A, P)`, `(N, B, P)` -> `(N, A * B)`, in single precision at least: in half precision the sums overflow and
+    the 1e-8 that keeps the root's gradient finite is zero."""
+    precise = torch.promote_types(a.dtype, torch.float32)
+    with torch.autocast(a.device.type, enabled=False):
+        products = torch.bmm(a.to(precise), b.to(precise).transpose(1, 2)) / a.shape[2]
+        return F.normalize(torch.sqrt(products.flatten(1) + 1e-8)).to(a.dtype)
+
+
+def _scnn(layers: tuple[tuple[int, int], ...]) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    before = 3
+    for channels, stride in layers:
+        modules += [
+            nn.Conv2d(before, channels, 3, stride=stride, padding=1),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        ]
+        before = channels
+    return nn.Sequential(*modules)
+
+
+def build(size: Size, pretrained: bool) -> Scorer:
+    if size == "paper":
+        vgg = make_layers(cfgs["D"])[:-1]
+        network = BilinearNetwork(vgg, _scnn(SCNN_LAYERS), (512, 128))
+        if pretrained:
+            load_torchvision(vgg, VGG16_Weights.IMAGENET1K_V1, prefix="features.", skip="classifier.")
+        spec = InputSpec(height=500, width=500, mode="resize", smallest=16)
+        return Scorer(network, input_spec=spec, backbone=("features1", "features2"))
+    network = BilinearNetwork(make_layers(SMALL_VGG), _scnn(SMALL_SCNN_LAYERS), (64, 32))
+    spec = InputSpec(height=64, width=64, mode="crop", smallest=16)
+    return Scorer(network, input_spec=spec, backbone=("features1", "features2"), scale=25.0, offset=50.0)

@@ -1,0 +1,141 @@
+"""MANIQA: ViT features, attention across channels, windows of attention across space, patches weighted by a branch.
+
+S. Yang et al., "MANIQA: Multi-dimension Attention Network for No-Reference Image Quality Assessment", CVPRW 2022.
+Parameter names and arithmetic follow the authors' release.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from trainables.models.imagenet import load_timm
+from trainables.models.scorer import InputSpec, Scorer, Size
+from trainables.models.swin import ScaleSwin
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
+VIT = "vit_base_patch8_224"
+VIT_WEIGHTS = f"{VIT}.augreg_in21k_ft_in1k"
+"""The weights that this name stood for in the timm that the authors bundle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManiqaWidths:
+    """Sizes of what follows the ViT."""
+
+    vit_blocks: tuple[int, ...]
+    """Blocks (from 0) whose outputs are read."""
+    vit_dim: int
+    grid: int
+    """Patches along one side of the image."""
+    dim: int
+    """Channels of the first stage; the second has half of them."""
+    hidden: int
+    """Hidden units of the Swin blocks' perceptrons."""
+    num_transposed: int
+    """Transposed attention blocks in each stage."""
+    depths: tuple[int, ...]
+    """Blocks of each Swin layer."""
+
+
+PAPER = ManiqaWidths(
+    vit_blocks=(6, 7, 8, 9), vit_dim=768, grid=28, dim=768, hidden=768, num_transposed=2, depths=(2, 2)
+)
+SMALL = ManiqaWidths(vit_blocks=(0, 1, 2, 3), vit_dim=64, grid=8, dim=64, hidden=64, num_transposed=1, depths=(2,))
+
+
+class TransposedAttention(nn.Module):
+    """Attention between channels, each described by its values over all positions; `(N, C, positions)` -> the same.
+
+    The result is *reshaped*, not transposed, back to `(C, positions)`, which scrambles it. That is how the authors'
+    weights were trained, so it stays.
+    """
+
+    def __init__(self, positions: int) -> None:
+        super().__init__()
+        self.c_q = nn.Linear(positions, positions)
+        self.c_k = nn.Linear(positions, positions)
+        self.c_v = nn.Linear(positions, positions)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.c_q(x), self.c_k(x), self.c_v(x)
+        attention = (q @ k.transpose(1, 2) * x.shape[2] ** -0.5).softmax(dim=-1)
+        return x + self.dropout((attention @ v).transpose(1, 2).reshape(x.shape))
+
+
+class ManiqaNetwork(nn.Module):
+    """Normalised images `(N, 3, H, W)` of exactly the ViT's size -> scores `(N,)`, at least 0."""
+
+    def __init__(self, vit: VisionTransformer, widths: ManiqaWidths) -> None:
+        super().__init__()
+        self.vit_blocks = list(widths.vit_blocks)
+        grid, dim = widths.grid, widths.dim
+        self.vit = vit
+        self.tablock1 = self._transposed(widths)
+        self.conv1 = nn.Conv2d(widths.vit_dim * len(self.vit_blocks), dim, 1)
+        self.swintransformer1 = self._swin(dim, widths)
+        self.tablock2 = self._transposed(widths)
+        self.conv2 = nn.Conv2d(dim, dim // 2, 1)
+        self.swintransformer2 = self._swin(dim // 2, widths)
+        self.fc_score = _branch(dim // 2, nn.ReLU())
+        self.fc_weight = _branch(dim // 2, nn.Sigmoid())
+        self.grid = grid
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        scores, weights = self.patches(inputs)
+        return (scores * weights).sum(dim=1) / weights.sum(dim=1)
+
+    def patches(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Every patch's score and weight, `(N, grid * grid)` each, row by row."""
+        x = self.features(inputs).transpose(1, 2)
+        x = self.swintransformer1(self.conv1(self.tablock1(x).unflatten(2, (self.grid, self.grid))))
+        x = self.tablock2(x.flatten(2)).unflatten(2, (self.grid, self.grid))
+        x = self.swintransformer2(self.conv2(x)).flatten(2).transpose(1, 2)
+        return self.fc_score(x).squeeze(2), self.fc_weight(x).squeeze(2)
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """The read ViT blocks side by side, `(N, grid * grid, C)`."""
+        blocks = self.vit.forward_intermediates(
+            inputs, indices=self.vit_blocks, output_fmt="NLC", intermediates_only=True, stop_early=True
+        )
+        return torch.cat(blocks, dim=2)
+
+    @staticmethod
+    def _transposed(widths: ManiqaWidths) -> nn.Sequential:
+        return nn.Sequential(*(TransposedAttention(widths.grid**2) for _ in range(widths.num_transposed)))
+
+    @staticmethod
+    def _swin(dim: int, widths: ManiqaWidths) -> ScaleSwin:
+        return ScaleSwin(dim, widths.grid, depths=widths.depths, window=4, heads=4, hidden=widths.hidden, scale=0.8)
+
+
+def _branch(dim: int, activation: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(0.1), nn.Linear(dim, 1), activation)
+
+
+def build(size: Size, pretrained: bool) -> Scorer:
+    import timm  # here, because it is slow to import and no other model needs it
+    from timm.models.vision_transformer import VisionTransformer
+
+    if size == "paper":
+        widths = PAPER
+        vit = timm.create_model(VIT, pretrained=False)
+        if pretrained:
+            load_timm(vit, VIT_WEIGHTS)
+        spec = InputSpec(height=224, width=224, mode="crop", crops=20)
+    else:
+        widths = SMALL
+        vit = VisionTransformer(
+            img_size=64, patch_size=8, embed_dim=64, depth=4, num_heads=4, mlp_ratio=2, num_classes=0, final_norm=False
+        )
+        spec = InputSpec(height=64, width=64, mode="crop")
+    for block in vit.blocks:
+        block.attn.fused_attn = False  # the fused kernels have no second derivative, which Eq. 5 needs
+    half = (0.5, 0.5, 0.5)
+    return Scorer(ManiqaNetwork(vit, widths), input_spec=spec, backbone=("vit",), mean=half, std=half, scale=100.0)
