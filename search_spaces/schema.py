@@ -56,7 +56,8 @@ class Range(_Part):
 class Split(_Part):
     """How images are dealt to train, validation and test."""
 
-    mode: Literal["content", "random", "authors", "given"] = "given"
+    mode: Literal["content", "random", "authors", "given"] | None = None
+    """None: as the data set comes split, else by content."""
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
 
     @field_validator("fractions")
@@ -293,9 +294,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`; mappings are merged, everything else is replaced."""
+    """`above` laid over `below`: mappings are merged, None takes a key away, everything else is replaced."""
     merged = dict(below)
     for key, value in above.items():
+        if value is None:
+            merged.pop(key, None)
+            continue
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if both else value
     return merged

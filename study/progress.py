@@ -15,6 +15,7 @@ from rich.text import Text
 
 from search_spaces.schema import StudyFile
 from study.summaries import TrialSummary
+from study.unpickled import Unpickled
 from trainables.config import BASELINE
 
 ROWS_SHOWN = 24
@@ -32,7 +33,7 @@ class _Row:
     epoch_seconds: list[float] = field(default_factory=list)
 
 
-class Progress(Callback):
+class Progress(Unpickled, Callback):
     """Hears of every trial from Ray Tune; shows a live table on a terminal, and plain lines elsewhere.
 
     `changed` is called whenever a trial started, reported or ended.

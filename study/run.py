@@ -36,13 +36,12 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     check_new(studies, name)
     images = open_dataset(study_file.data)
     rows = split_table(
-        images.table.assign(index=range(len(images.table))),
+        images.table,
         seed=derive_seed(study_file.seed, "split"),
         fractions=study_file.split.fractions,
         mode=study_file.split.mode,
     )
-    training = rows[rows["split"] == "train"]
-    scale = MosScale(float(training["mos"].min()), float(training["mos"].max()))
+    scale = MosScale.of_training(rows)
     rows = rows.assign(raw_mos=rows["mos"], mos=scale.normalise(rows["mos"].to_numpy()))
     start_ray(study_file)
     directory = create(studies, name, study_file)
@@ -65,17 +64,13 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
 
 
 def check_still_the_same(directory: StudyDirectory) -> None:
-    """StudyError when the images are no longer the ones that the study was split from."""
+    """ValueError when the images or scores are no longer those that the study was split from."""
     from trainables.data import open_dataset
+    from trainables.data.split import verify_split
 
-    study_file = directory.read_study_file()
-    recorded = directory.read_json("environment.json")["data"]["fingerprint"]
-    found = open_dataset(study_file.data).fingerprint
-    if found != recorded:
-        raise StudyError(
-            f"study {directory.name!r} was made on other images: {study_file.data} has fingerprint {found[:12]}, the "
-            f"study recorded {recorded[:12]}; bring the images back or launch a new study"
-        )
+    spec = directory.read_study_file().data
+    recorded = directory.read_split()
+    verify_split(recorded.assign(mos=recorded["raw_mos"]), open_dataset(spec).table, spec=spec)
 
 
 def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = None) -> bool:

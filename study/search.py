@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from ray.tune.search import Searcher
 
 from search_spaces.schema import Range, StudyFile
 from study.directory import StudyDirectory
+from study.unpickled import Unpickled
 from trainables.config import BASELINE
 from trainables.objectives import measure, objective
 from trainables.record import read_scores
@@ -46,7 +48,8 @@ def open_optuna(directory: StudyDirectory, study_file: StudyFile) -> optuna.Stud
         directions=[objective(name).direction for name in study_file.objectives],
         load_if_exists=True,
     )
-    study.set_metric_names(list(study_file.objectives))
+    with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
+        study.set_metric_names(list(study_file.objectives))
     known = len(study.get_trials(deepcopy=False))
     for point in study_file.first_points[known : study_file.trials]:
         study.enqueue_trial(dict(point))
@@ -111,7 +114,7 @@ SAMPLERS: dict[str, Callable[[int, StudyFile], BaseSampler]] = {
 }
 
 
-class DurableSearch(Searcher):
+class DurableSearch(Unpickled, Searcher):
     """Suggests the λ=0 baseline, then trials that an earlier run left unfinished, then new ones.
 
     A suggestion is a Tune config `{"trial": name, "point": {…}}`. Where trials start from the baseline, nothing else

@@ -16,6 +16,7 @@ from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, 
 from search_spaces.schema import Resources, StudyFile
 from study.directory import StudyDirectory
 from study.search import DurableSearch
+from study.unpickled import Unpickled
 from trainables.config import BASELINE
 
 
@@ -89,7 +90,7 @@ class _errors_kept:  # noqa: N801  (a context manager, named as it is read)
             (self.folder / "error.txt").write_text(text, encoding="utf-8")
 
 
-class StopOnRequest(Stopper):
+class StopOnRequest(Unpickled, Stopper):
     """Ends the run, leaving unfinished trials to be resumed, once `requested` is set."""
 
     def __init__(self, requested: threading.Event) -> None:

@@ -1,0 +1,53 @@
+"""What several rooms' tests share: a private cache, and one real smoke study per session of tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from study.directory import StudyDirectory
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Embedded photos and adversaries are generated into the tests' own cache, once per session."""
+    cache = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(cache)
+    yield cache
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def nt_study() -> Command:
+    """Runs the command line in a process of its own, as a user would."""
+
+    def run(*arguments: str | Path, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "study.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def smoke_study(tmp_path_factory: pytest.TempPathFactory, nt_study: Command) -> StudyDirectory:
+    """A finished smoke study, trained for real; tests read it and leave it as it is."""
+    studies = tmp_path_factory.mktemp("studies")
+    ran = nt_study("launch", "hyperiqa", "--preset", "smoke", "--name", "smoke", "--studies", studies)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return StudyDirectory(studies / "smoke")
