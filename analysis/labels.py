@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from trainables.objectives import objective
 
 _CORRELATIONS = ("srocc", "plcc", "krocc")
@@ -32,12 +34,17 @@ def axis_label(name: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A metric as text: `digits` significant digits, "–" for what is undefined."""
-    if value is None or value != value:
+    """A metric as text: at least `digits` significant digits, "–" for what is undefined."""
+    if value is None or math.isnan(value):
         return "–"
-    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:#.{digits}g}"
 
 
 def lam_text(lam: float) -> str:
-    """λ to two digits, and 0 for the baseline."""
-    return f"{lam:.2g}" if lam else "0"
+    """λ to two digits, as 1.7e-4; 0 for the baseline."""
+    if not lam:
+        return "0"
+    mantissa, exponent = f"{lam:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -26,7 +27,7 @@ SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond", "triangle-up", "tr
 SMALLEST, LARGEST = 8.0, 13.0
 """Diameters in pixels between which the number of epochs is shown."""
 FADED_OPACITY = 0.35
-HOVER_LINES = 20
+HOVER_LINES = 16
 """More metrics than this are left to the detail panel, those of other attacks first."""
 
 
@@ -35,9 +36,9 @@ def pareto_panel(front: Front, split: Split = "validation") -> Panel:
 
     On test, the points that were chosen on validation are joined without claiming to be a front.
     """
-    layers: list[Layer] = [_front_line(front, split, INK)]
-    for on_front, trials in ((False, front.dominated), (True, front.members)):
-        layers += _trial_layers(front, trials, split, named=on_front, opacity=1.0 if on_front else FADED_OPACITY)
+    layers: list[Layer] = [_front_line(front, split, INK), *_decade_legend(front)]
+    layers += _trial_layers(front, front.dominated, split, opacity=FADED_OPACITY)
+    layers += _trial_layers(front, front.members, split)
     baseline = front.baseline
     if baseline:
         layers.append(_points(front, [baseline], split, name="baseline, λ = 0", color=INK, symbol="star"))
@@ -92,17 +93,15 @@ def pareto_html(*fronts: Front) -> str:
         "titles": {name: title(name) for front in fronts for point in front.points for name in point.validation},
     }
     names = ", ".join(front.study for front in fronts)
-    template = files("analysis").joinpath("pareto_page.html").read_text(encoding="utf-8")
-    # "</script>" inside a JSON string would end the script that holds it.
     content = {
-        "@NAMES@": html.escape(names),
-        "@SUMMARY@": html.escape(" ".join(_sentence(front) for front in fronts)),
-        "@DATA@": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
-        "@PLOTLY@": plotly.offline.get_plotlyjs(),
+        "NAMES": html.escape(names),
+        "SUMMARY": html.escape(" ".join(_sentence(front) for front in fronts)),
+        # "</script>" inside a JSON string would end the script that holds it.
+        "DATA": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+        "PLOTLY": plotly.offline.get_plotlyjs(),
     }
-    for mark, text in content.items():
-        template = template.replace(mark, text, 1)
-    return template
+    template = files("analysis").joinpath("pareto_page.html").read_text(encoding="utf-8")
+    return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], template)
 
 
 def _panel(fronts: Sequence[Front], split: Split) -> Panel:
@@ -125,20 +124,22 @@ def _front_line(front: Front, split: Split, color: str) -> Line:
     return Line(x=x[::-1], y=y[::-1], color=color, dash="dash", width=1.0, steps=True)
 
 
-def _trial_layers(
-    front: Front, trials: Sequence[TrialPoint], split: Split, *, named: bool, opacity: float
-) -> list[Layer]:
+def _decade_legend(front: Front) -> list[Layer]:
+    """Empty layers that explain the symbols, small h first."""
+    found = sorted({_decade(point) for point in front.points if not point.is_baseline})
+    return [Points(x=[], y=[], color=[], symbol=_symbol(decade), name=f"h ≈ {10.0**decade:g}") for decade in found]
+
+
+def _trial_layers(front: Front, trials: Sequence[TrialPoint], split: Split, opacity: float = 1.0) -> list[Layer]:
     """One layer per decade of h, the baseline left out: it has no h."""
-    layers: list[Layer] = []
-    shown = [point for point in trials if not point.is_baseline]
-    everywhere = {_decade(point) for point in front.members if not point.is_baseline}
-    for decade in sorted({_decade(point) for point in shown}):
-        of_decade = [point for point in shown if _decade(point) == decade]
-        name = f"h ≈ {10.0**decade:g}" if named or decade not in everywhere else ""
-        symbol = SYMBOLS[(decade + 3) % len(SYMBOLS)]
-        color = [point.lam if point.lam > 0 else math.nan for point in of_decade]
-        layers.append(_points(front, of_decade, split, name=name, color=color, symbol=symbol, opacity=opacity))
-    return layers
+    by_decade: dict[int, list[TrialPoint]] = {}
+    for point in trials:
+        if not point.is_baseline:
+            by_decade.setdefault(_decade(point), []).append(point)
+    return [
+        _points(front, some, split, color=[point.lam for point in some], symbol=_symbol(decade), opacity=opacity)
+        for decade, some in by_decade.items()
+    ]
 
 
 def _points(
@@ -184,6 +185,10 @@ def _coordinates(front: Front, trials: Sequence[TrialPoint], split: Split) -> tu
 
 def _decade(point: TrialPoint) -> int:
     return round(math.log10(point.step_size))
+
+
+def _symbol(decade: int) -> Symbol:
+    return SYMBOLS[(decade + 3) % len(SYMBOLS)]
 
 
 def _size(point: TrialPoint, front: Front) -> float:

@@ -139,8 +139,7 @@ def _points(axes: Axes, layer: Points, scale: ColorScale | None, order: int) -> 
         axes.errorbar(
             x, y, xerr=layer.error_x, yerr=layer.error_y, fmt="none", ecolor=FADED, elinewidth=0.6, zorder=order
         )
-    on_scale = not isinstance(layer.color, str)
-    colors = [color_at(value, scale) for value in layer.color] if not isinstance(layer.color, str) else layer.color
+    colors = layer.color if isinstance(layer.color, str) else [color_at(value, scale) for value in layer.color]
     # A star of the same diameter looks smaller than the other symbols.
     diameter = np.asarray(layer.size) * POINTS_PER_PIXEL * (1.3 if layer.symbol == "star" else 1.0)
     axes.scatter(
@@ -152,12 +151,26 @@ def _points(axes: Axes, layer: Points, scale: ColorScale | None, order: int) -> 
         edgecolors=colors if layer.hollow else INK,
         linewidths=1.2 if layer.hollow else 0.4,
         alpha=layer.opacity,
-        label=None if on_scale else layer.name or None,
         zorder=order,
     )
-    if on_scale and layer.name:
-        style: dict[str, Any] = {"marker": MARKERS[layer.symbol], "markersize": 4.5, "markeredgewidth": 0.4}
-        axes.add_line(Line2D([], [], linestyle="", color=FADED, markeredgecolor=INK, label=layer.name, **style))
+    if layer.name:
+        axes.add_line(_legend_entry(layer))
+
+
+def _legend_entry(layer: Points) -> Line2D:
+    """All entries of one size; grey where the colour scale colours the points, for the entry explains the symbol."""
+    color = layer.color if isinstance(layer.color, str) else FADED
+    return Line2D(
+        [],
+        [],
+        linestyle="",
+        marker=MARKERS[layer.symbol],
+        markersize=6 if layer.symbol == "star" else 4.5,
+        markerfacecolor="none" if layer.hollow else color,
+        markeredgecolor=color if layer.hollow else INK,
+        markeredgewidth=1.0 if layer.hollow else 0.4,
+        label=layer.name,
+    )
 
 
 def _legend(figure: Figure, grid: Sequence[Axes]) -> None:
@@ -180,7 +193,8 @@ def _legend(figure: Figure, grid: Sequence[Axes]) -> None:
 
 def _color_bar(figure: Figure, grid: Sequence[Axes], scale: ColorScale) -> None:
     mappable = ScalarMappable(LogNorm(scale.low, scale.high), COLORMAP)
-    bar = figure.colorbar(mappable, ax=grid, label=scale.label, aspect=25, pad=0.02)
+    bar = figure.colorbar(mappable, ax=grid, aspect=25, pad=0.02)
+    bar.ax.set_title(scale.label, loc="left")
     bar.ax.yaxis.set_major_locator(LogLocator())
     bar.ax.yaxis.set_major_formatter(LogFormatterSciNotation())
     bar.ax.minorticks_off()

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.panel import FADED, INK, Band, Bars, ColorScale, Layer, Line, Panel, Points
 from analysis.figures.scale import color_at, decades
+from analysis.labels import lam_text
 
 DASH = {"solid": "solid", "dash": "dash", "dot": "dot"}
 HEIGHT = 460
@@ -35,7 +36,7 @@ def to_plotly(panels: Sequence[Panel], columns: int = 1, height: int = HEIGHT) -
         height=height * rows,
         margin={"l": 60, "r": 20, "t": 40 if any(panel.title for panel in panels) else 15, "b": 60},
         legend={"orientation": "h", "yanchor": "top", "y": -0.16 / rows, "itemsizing": "constant"},
-        hoverlabel={"align": "left", "namelength": -1},
+        hoverlabel={"align": "left", "namelength": -1, "bgcolor": "white", "font": {"color": INK, "size": 12}},
         coloraxis=_color_axis(scale) if scale else None,
         barmode="overlay",
         font={"size": 13},
@@ -62,7 +63,7 @@ def _points(layer: Points, named: dict[str, Any]) -> list[go.Scatter]:
         "opacity": layer.opacity,
         "line": {"width": 2.5 if layer.hollow else 0.8, "color": layer.color if layer.hollow else INK},
     }
-    marker |= {"color": np.log10(layer.color), "coloraxis": "coloraxis"} if on_scale else {"color": layer.color}
+    marker |= {"color": _log10(layer.color), "coloraxis": "coloraxis"} if on_scale else {"color": layer.color}
     trace = go.Scatter(
         x=np.asarray(layer.x),
         y=np.asarray(layer.y),
@@ -81,6 +82,11 @@ def _points(layer: Points, named: dict[str, Any]) -> list[go.Scatter]:
     # The legend explains the symbol; with the first point's colour it would seem to explain the colour as well.
     entry = {"symbol": layer.symbol, "color": FADED, "size": 10, "line": {"width": 0.8, "color": INK}}
     return [trace, go.Scatter(x=[None], y=[None], mode="markers", marker=entry, **named)]
+
+
+def _log10(values: Any) -> list[float]:
+    """NaN for λ = 0, which has no place on a logarithmic scale; plotly draws it in grey."""
+    return [math.log10(value) if value > 0 else math.nan for value in values]
 
 
 def _error(half: Any) -> dict[str, Any] | None:
@@ -152,7 +158,7 @@ def _color_axis(scale: ColorScale) -> dict[str, Any]:
         "colorbar": {
             "title": {"text": scale.label},
             "tickvals": [math.log10(value) for value in ticks],
-            "ticktext": [f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e") for value in ticks],
+            "ticktext": [lam_text(value) for value in ticks],
             "thickness": 14,
         },
     }
