@@ -1,0 +1,80 @@
+"""`nt-study export` and `nt-study score`."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sys
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from study.commands.options import STUDIES, JsonOption, StudiesOption
+from study.errors import StudyError
+
+
+class Format(StrEnum):
+    """What an export can hold beside safetensors."""
+
+    onnx = "onnx"
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+    pick: Annotated[str, typer.Option(help="knee, most-accurate, most-robust, front, or a trial's name.")] = "knee",
+    format_: Annotated[list[Format] | None, typer.Option("--format", help="Write this format as well.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an export that is there already.")] = False,
+    studies: StudiesOption = STUDIES,
+) -> None:
+    """Take a trained model home: weights, configuration, metrics, scores and a model card."""
+    from study.directory import find
+    from study.export import export as export_models
+
+    formats = [format_.value for format_ in format_ or []]
+    for folder in export_models(find(studies, name), pick, out, force=force, formats=formats):
+        print(folder)
+    print(f"score images with it: nt-study score {folder} IMAGE…")
+
+
+def score(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that 'nt-study export' wrote.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Files, folders or glob patterns.")],
+    out: Annotated[Path | None, typer.Option(help="File to write, .csv or .json; standard output by default.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, …")] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Score images with an exported model: 0 to 100, higher is better. CSV, or JSON with --json."""
+    from dataclasses import asdict
+
+    from study.exported import score as score_images
+
+    scores = score_images(folder, images, device)
+    if not scores:
+        raise StudyError(f"no images in {', '.join(images)}; name image files, folders of them or a pattern")
+    rows = [asdict(result) for result in scores]
+    with _opened(out) as file:
+        if as_json or (out is not None and out.suffix == ".json"):
+            json.dump({"model": str(folder), "scores": rows}, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+        else:
+            writer = csv.DictWriter(file, fieldnames=["image", "score", "error"], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    failed = sum(bool(result.error) for result in scores)
+    if failed:
+        print(f"nt-study: {failed} of {len(scores)} images could not be scored; the errors say why", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _opened(out: Path | None) -> AbstractContextManager[TextIO]:
+    if out is None:
+        return contextlib.nullcontext(sys.stdout)
+    try:
+        return out.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None

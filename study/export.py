@@ -1,0 +1,165 @@
+"""Taking a study's models home: folders that rebuild a model and say what it is, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from analysis.figures.pareto import pareto_png
+from analysis.front import Front, TrialPoint, finite_or_none
+from search_spaces.schema import did_you_mean
+from study.directory import StudyDirectory
+from study.errors import StudyError
+from study.exported import CONFIG, FORMAT, VERSION, load_exported, read_config
+from study.front import front_of
+from study.model_card import model_card
+from trainables.config import trial_config_from_dict
+from trainables.models.scorer import Scorer
+from trainables.trial import SCORES, WEIGHTS
+
+PICKS = ("knee", "most-accurate", "most-robust", "front")
+PICTURE = "front.png"
+
+
+def export(
+    directory: StudyDirectory, pick: str, out: Path, *, force: bool = False, formats: Sequence[str] = ()
+) -> list[Path]:
+    """Write the picked trial's model to the folder `out`, or, for `front`, each member's to a folder inside it.
+
+    pick: one of `PICKS` or a trial's name. Returns the folders, one per model. Repeated, it writes the same bytes.
+    An existing `out` is replaced with `force` only, and only if it is an export or empty. Raises StudyError for an
+    unknown pick, for a trial without a model and for an `out` that is in the way; ValueError while there is no front.
+    """
+    front = front_of(directory)
+    points = pick_points(front, pick)
+    _check_out(out, force)
+    inner = [point.trial for point in points] if pick == "front" else [""]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+            whole = Path(scratch) / "whole"
+            for name, point in zip(inner, points, strict=True):
+                write_model(whole / name, directory, front, point, formats)
+            if out.exists():
+                out.rename(Path(scratch) / "before")
+            whole.rename(out)
+    except OSError as error:
+        raise StudyError(f"cannot write {out}: {error.strerror or error}; choose another --out") from error
+    return [out / name for name in inner]
+
+
+def pick_points(front: Front, pick: str) -> list[TrialPoint]:
+    """The finished trials that a pick stands for. StudyError, with the nearest name, for an unknown one."""
+    named = {
+        "knee": [front.knee],
+        "most-accurate": [front.most_accurate],
+        "most-robust": [front.most_robust],
+        "front": list(front.members),
+        **{point.trial: [point] for point in front.points},
+    }
+    if pick not in named:
+        raise StudyError(
+            f"study {front.study!r} has no finished trial {pick!r}{did_you_mean(pick, named)}; "
+            f"pick one of {', '.join(PICKS)}, or a trial: {', '.join(point.trial for point in front.points)}"
+        )
+    return named[pick]
+
+
+def write_model(
+    folder: Path, directory: StudyDirectory, front: Front, point: TrialPoint, formats: Sequence[str] = ()
+) -> None:
+    """Fill a new folder with one trial's model, metrics, scores and card."""
+    source = directory.trial(point.trial)
+    folder.mkdir(parents=True)
+    for name in (WEIGHTS, SCORES):
+        if not (source / name).exists():
+            raise StudyError(f"trial {point.trial} of study {front.study!r} has no {name}; pick another trial")
+        shutil.copyfile(source / name, folder / name)
+    config = model_config(directory, point)
+    _write_json(folder / CONFIG, config)
+    _write_json(folder / "metrics.json", _metrics(front, point))
+    (folder / PICTURE).write_bytes(pareto_png(front))
+    (folder / "README.md").write_text(model_card(config, front, point, formats), encoding="utf-8")
+    if "onnx" in formats:
+        from study.onnx import write_onnx
+
+        write_onnx(load_exported(folder), folder)
+
+
+def model_config(directory: StudyDirectory, point: TrialPoint) -> dict[str, Any]:
+    """Everything needed to rebuild the model and to feed it, and what it was trained on and with."""
+    trial = trial_config_from_dict(directory.read_json(f"trials/{point.trial}/config.json"))
+    environment = directory.read_json("environment.json")
+    weights = (directory.trial(point.trial) / WEIGHTS).read_bytes()
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": trial.model,
+        "size": trial.size,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "seed": trial.seed,
+        **_input_and_output(trial.model, trial.size),
+        "study": directory.name,
+        "trial": trial.to_dict(),
+        "data": environment["data"],
+        "versions": environment["versions"],
+        "code": environment["code"],
+    }
+
+
+def _input_and_output(model_name: str, size: Literal["small", "paper"]) -> dict[str, Any]:
+    from trainables.models import create_model
+
+    model: Scorer = create_model(model_name, size=size, pretrained=False)
+    view = model.input_spec
+    return {
+        "input": {
+            "colour": "RGB",
+            "range": [0, 1],
+            "height": view.height,
+            "width": view.width,
+            "mode": view.mode,
+            "crops": view.crops,
+            "mean": [round(float(value), 6) for value in model.mean.flatten()],
+            "std": [round(float(value), 6) for value in model.std.flatten()],
+        },
+        "output": {"scale": [0, 100], "better": "higher"},
+    }
+
+
+def _metrics(front: Front, point: TrialPoint) -> dict[str, Any]:
+    content: dict[str, Any] = {"objectives": list(front.objectives)}
+    for name, of in (("model", point), ("baseline", front.baseline)):
+        if of is not None:
+            content[name] = {
+                "trial": of.trial,
+                "validation": finite_or_none(of.validation),
+                "test": finite_or_none(of.test),
+            }
+    return content
+
+
+def _check_out(out: Path, force: bool) -> None:
+    if not out.exists():
+        return
+    if not force:
+        raise StudyError(f"{out} exists already; choose another --out or replace it with --force")
+    if not out.is_dir() or (any(out.iterdir()) and not _is_export(out)):
+        raise StudyError(f"{out} exists and is no export, so it is not replaced; choose another --out")
+
+
+def _is_export(folder: Path) -> bool:
+    models = [folder] if (folder / CONFIG).exists() else sorted(folder.iterdir())
+    try:
+        return bool([read_config(model) for model in models])
+    except ValueError:
+        return False
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,87 @@
+"""The README.md of an exported model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.front import Front, TrialPoint
+from trainables.objectives import objective
+
+
+def model_card(config: dict[str, Any], front: Front, point: TrialPoint, formats: Sequence[str] = ()) -> str:
+    """Markdown: what the model is, how good and how robust it was measured to be, how to use it, what to beware of."""
+    view, data, trial = config["input"], config["data"], config["trial"]
+    size = f"{view['height']}x{view['width']} pixels"
+    crops = f"{view['crops']} stored crops" if view["crops"] > 1 else "one stored crop"
+    taken = f"{crops} of {size}" if view["mode"] == "crop" else f"its whole, resized to {size}"
+    robust = (
+        f"trained with the gradient-norm regulariser,\nλ = {point.lam:.3g} (released form, with the factor ½) and "
+        f"h = {point.step_size:.3g} (ImageNet-normalised units)"
+        if point.lam
+        else "trained without the\nregulariser (λ = 0): it is the study's reference"
+    )
+    attacks = ", ".join(f"`{label}` {_settings(attack)}" for label, attack in trial["attacks"].items())
+    onnx = f"\n`model.onnx` takes views `(N, 3, {view['height']}, {view['width']})`, RGB in [0, 1]." if formats else ""
+    return f"""# {config["model"]} ({config["size"]}), trial `{point.trial}` of study `{front.study}`
+
+A no-reference image quality model: RGB image in, score out, on 0 to 100, higher is better. It was {robust}. {_role(front, point)}
+
+![The study's Pareto front](front.png)
+
+{_table(front, point)}
+
+Chosen on the validation images; the test images were scored once, after the choice. The attacks that were measured:
+{attacks}. All numbers are in `metrics.json`, every image's scores in `scores.parquet`.
+
+## Use
+
+    nt-study score DIR IMAGE…
+
+or in Python:
+
+    from study.exported import load_exported, score
+    score("DIR", ["photo.jpg"])          # files, folders, globs
+    model = load_exported("DIR")         # (N, 3, {view["height"]}, {view["width"]}) in [0, 1] -> (N,)
+
+An image is scored by {taken}; an image of that size is its own only view. `config.json` has the normalisation.{onnx}
+
+## Beware
+
+- Trained on `{data["spec"]}` ({data["score_kind"]}): {_images(data["images"])};
+  fingerprint `{data["fingerprint"][:12]}`. Scores of other kinds of images are extrapolations.
+- Robustness was measured for the attacks above. A stronger or a different attack may change the score by more.
+"""
+
+
+def _role(front: Front, point: TrialPoint) -> str:
+    names = {
+        "knee, the best compromise between the objectives": front.knee,
+        "most accurate member": front.most_accurate,
+        "most robust member": front.most_robust,
+    }
+    roles = [text for text, member in names.items() if member == point]
+    if roles:
+        return f"On the study's Pareto front it is the {' and the '.join(roles)}."
+    return "It is a member of the study's Pareto front." if point in front.members else "It is not on the Pareto front."
+
+
+def _table(front: Front, point: TrialPoint) -> str:
+    columns = [("this model", point)]
+    if front.baseline is not None and front.baseline != point:
+        columns.append(("λ = 0", front.baseline))
+    header = [f"{split} {name}" for split in ("validation", "test") for name, _ in columns]
+    lines = [f"| | {' | '.join(header)} |", f"|---|{'---:|' * len(header)}"]
+    for name in front.objectives:
+        values = [f"{of.metrics(split)[name]:.3f}" for split in ("validation", "test") for _, of in columns]
+        lines.append(f"| `{name}`: {objective(name).description} | {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
+def _settings(attack: dict[str, Any]) -> str:
+    values = ", ".join(f"{name} {value:.4g}" for name, value in attack.items() if isinstance(value, (int, float)))
+    return f"({attack['name']}, {values})" if values else f"({attack['name']})"
+
+
+def _images(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {split}" for split, count in sorted(counts.items())) + " images"
