@@ -25,7 +25,8 @@ def model_card(config: dict[str, Any], front: Front, point: TrialPoint, formats:
     onnx = f"\n`model.onnx` takes views `(N, 3, {view['height']}, {view['width']})`, RGB in [0, 1]." if formats else ""
     return f"""# {config["model"]} ({config["size"]}), trial `{point.trial}` of study `{front.study}`
 
-A no-reference image quality model: RGB image in, score out, on 0 to 100, higher is better. It was {robust}. {_role(front, point)}
+A no-reference image quality model: RGB image in, score out, on 0 to 100, higher is better. It was {robust}.
+{_role(front, point)}
 
 ![The study's Pareto front](front.png)
 

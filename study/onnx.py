@@ -44,20 +44,7 @@ def write_onnx(model: Scorer, folder: Path) -> None:
     view = model.input_spec
     images = torch.rand((5, 3, view.height, view.width), generator=torch.Generator().manual_seed(0))
     views = _Views(model).eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
-            views,
-            (images[:2],),
-            folder / FILE,
-            input_names=["images"],
-            output_names=["scores"],
-            dynamic_shapes={"images": {0: torch.export.Dim("images", min=1)}},
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+    (folder / FILE).write_bytes(_graph_of(views, images[:2]))
     with torch.no_grad():
         expected = views(images).numpy()
     session = onnxruntime.InferenceSession(folder / FILE, providers=["CPUExecutionProvider"])
@@ -65,3 +52,24 @@ def write_onnx(model: Scorer, folder: Path) -> None:
     difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE:
         raise StudyError(f"the ONNX model's scores differ from PyTorch's by up to {difference:.2g}, so it is not kept")
+
+
+def _graph_of(views: nn.Module, images: Tensor) -> bytes:
+    """The ONNX file, equal wherever it is made: the exporter's notes on our source files are taken out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            views,
+            (images,),
+            input_names=["images"],
+            output_names=["scores"],
+            dynamic_shapes={"images": {0: torch.export.Dim("images", min=1)}},
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info):
+        del part.metadata_props[:]
+    return bytes(proto.SerializeToString(deterministic=True))
