@@ -121,8 +121,8 @@ def find_front(
             f"study {study!r} has no front yet: none of its trials is complete with finite {wanted} on validation; "
             "wait for one to finish, or look at why they failed"
         )
-    corner = tuple(pareto.reference_point(objectives) if reference_point is None else reference_point)
     losses = _losses(points, objectives)
+    corner = tuple(pareto.reference_point(objectives) if reference_point is None else reference_point)
     on_front = pareto.non_dominated(losses)
     order = np.lexsort(losses.T[::-1])
     return Front(

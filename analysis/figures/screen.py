@@ -35,7 +35,7 @@ def to_plotly(panels: Sequence[Panel], columns: int = 1, height: int = HEIGHT) -
         template="plotly_white",
         height=height * rows,
         margin={"l": 60, "r": 20, "t": 40 if any(panel.title for panel in panels) else 15, "b": 60},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.16 / rows, "itemsizing": "constant"},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.19 / rows, "itemsizing": "constant"},
         hoverlabel={"align": "left", "namelength": -1, "bgcolor": "white", "font": {"color": INK, "size": 12}},
         coloraxis=_color_axis(scale) if scale else None,
         barmode="overlay",
