@@ -1,0 +1,140 @@
+"""Metrics of score tables with error bars: percentile bootstrap over images (Efron 1979).
+
+The metrics themselves are `trainables.metrics` (supplement S1 to S5); the names are those of `trainables.objectives`.
+The interval answers "what if other images of this kind had been drawn"; it knows nothing of other training seeds, and
+where images share a content (distorted versions of one photograph) it is too narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from trainables import metrics
+from trainables.objectives import DEFAULT_ATTACK, objective
+
+RESAMPLES = 1000
+FEWEST_IMAGES = 3
+"""Below this a resample is constant more often than not and no interval is given."""
+
+Numbers = NDArray[np.float64]
+Metric = Callable[[ArrayLike, ArrayLike], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A value and the bounds of its confidence interval; the bounds are NaN where none can be given."""
+
+    value: float
+    low: float
+    high: float
+
+
+def rows_of(scores: pd.DataFrame, split: str, attack: str = DEFAULT_ATTACK) -> pd.DataFrame:
+    """The rows of one split and attack, sorted by image. Raises ValueError when there is none."""
+    rows = scores[(scores["split"] == split) & (scores["attack"] == attack)]
+    if rows.empty:
+        trial = scores.attrs.get("trial", "this trial")
+        found = ", ".join(sorted(scores["attack"].unique())) or "none"
+        raise ValueError(
+            f"the score table of {trial} has no rows of split {split!r} and attack {attack!r} (attacks: {found}); "
+            "evaluate the trial with that attack"
+        )
+    return rows.sort_values("image", kind="stable")
+
+
+def value(scores: pd.DataFrame, split: str, name: str) -> float:
+    """One objective of a score table, the same number as `trainables.objectives.measure` gives."""
+    metric, reference, compared = _ingredients(scores, split, name)
+    return metric(reference, compared)
+
+
+def interval(
+    scores: pd.DataFrame, split: str, name: str, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """An objective with its bootstrap interval at `level`, over images drawn with replacement (`seed`)."""
+    metric, reference, compared = _ingredients(scores, split, name)
+    draws = _draws(len(reference), resamples, seed)
+    return _percentiles(metric(reference, compared), [metric(reference[draw], compared[draw]) for draw in draws], level)
+
+
+def difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    split: str,
+    name: str,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """`second` minus `first` of an objective, with the interval of the difference on the same images.
+
+    Pairing removes what the two share, so this can exclude 0 where the single intervals overlap. Raises ValueError when
+    the tables are not of the same images.
+    """
+    attack = name.partition("/")[2] or DEFAULT_ATTACK
+    images = [rows_of(table, split, attack)["image"].tolist() for table in (first, second)]
+    if images[0] != images[1]:
+        raise ValueError(
+            f"the two score tables hold different images in split {split!r} ({len(images[0])} and {len(images[1])}); "
+            "compare trials of studies on the same data set and split"
+        )
+    metric, reference, compared = _ingredients(first, split, name)
+    _, other_reference, other_compared = _ingredients(second, split, name)
+
+    def change(draw: slice | NDArray[np.int64]) -> float:
+        return metric(other_reference[draw], other_compared[draw]) - metric(reference[draw], compared[draw])
+
+    draws = _draws(len(reference), resamples, seed)
+    return _percentiles(change(slice(None)), [change(draw) for draw in draws], level)
+
+
+def _ingredients(scores: pd.DataFrame, split: str, name: str) -> tuple[Metric, Numbers, Numbers]:
+    """The metric behind an objective's name, and the two columns it compares."""
+    objective(name)  # refuses unknown names, with a suggestion
+    base, _, attack = name.partition("/")
+    if base == "rmse_attacked_worst":
+        raise ValueError(f"{name!r} is a maximum over attacks; ask for the interval of one attack's rmse_attacked")
+    rows = rows_of(scores, split, attack or DEFAULT_ATTACK)
+    columns = {column: rows[column].to_numpy(np.float64) for column in ("mos", "clean_score", "attacked_score")}
+    if base == "gradient_l1":
+        norms = rows["gradient_l1"].to_numpy(np.float64)
+        return _mean, norms, norms
+    if base in ("r_robustness", "mean_abs_change"):
+        metric = metrics.r_robustness if base == "r_robustness" else _mean_abs_change
+        return metric, columns["clean_score"], columns["attacked_score"]
+    metric = getattr(metrics, base.partition("_")[0])
+    reference = "clean_score" if base.endswith("_attacked") and not base.endswith("_mos_attacked") else "mos"
+    compared = "attacked_score" if base.endswith("_attacked") else "clean_score"
+    return metric, columns[reference], columns[compared]
+
+
+def _mean(first: ArrayLike, _: ArrayLike) -> float:
+    return float(np.mean(np.asarray(first)))
+
+
+def _mean_abs_change(before: ArrayLike, after: ArrayLike) -> float:
+    return float(np.mean(np.abs(np.subtract(before, after))))
+
+
+def _draws(images: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    if images < FEWEST_IMAGES:
+        return np.empty((0, images), dtype=np.int64)
+    return np.random.default_rng(seed).integers(0, images, (resamples, images))
+
+
+def _percentiles(centre: float, resampled: list[float], level: float) -> Interval:
+    """Resamples on which a correlation is undefined are left out, unless they are the majority."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0, 1), got {level}")
+    defined = np.array([found for found in resampled if not np.isnan(found)])
+    if len(defined) == 0 or 2 * len(defined) < len(resampled):
+        return Interval(value=centre, low=np.nan, high=np.nan)
+    # An unchanged image makes R infinite; interpolating between infinities would give NaN.
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    return Interval(value=centre, low=float(low), high=float(high))

@@ -1,0 +1,142 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis import metrics
+from trainables.objectives import measure
+
+
+def score_table(
+    images: int = 40, noise: float = 6.0, seed: int = 3, attacks: tuple[str, ...] = ("fgsm", "uap")
+) -> pd.DataFrame:
+    """A made-up score table whose attacked scores are lower by a third of `noise` and noisy."""
+    random = np.random.default_rng(seed)
+    mos = random.beta(2, 1.3, images) * 100
+    clean = mos + random.normal(0, 8, images)
+    parts = []
+    for strength, attack in enumerate(attacks, start=1):
+        parts.append(
+            pd.DataFrame(
+                {
+                    "image": [f"{index:03d}.png" for index in range(images)],
+                    "content": [f"photo{index % 4}" for index in range(images)],
+                    "split": "test",
+                    "mos": mos,
+                    "attack": attack,
+                    "clean_score": clean,
+                    "attacked_score": clean - noise / 3 + random.normal(0, noise / strength, images),
+                    "attacked_score_8bit": np.nan,
+                    "max_delta": 0.005,
+                    "ssim": 0.99,
+                    "seconds": 0.01,
+                    "gradient_l1": random.gamma(2.0, 300.0, images),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_values_are_those_of_the_objectives():
+    scores = score_table()
+    expected = measure(scores, "test")
+    for name in expected:
+        if name != "rmse_attacked_worst":
+            assert metrics.value(scores, "test", name) == pytest.approx(expected[name], nan_ok=True), name
+
+
+@pytest.mark.parametrize("name", ["rmse_attacked", "srocc", "krocc_mos_attacked", "r_robustness/uap", "gradient_l1"])
+def test_the_interval_holds_the_value_and_is_the_same_each_time(name):
+    scores = score_table()
+    found = metrics.interval(scores, "test", name, resamples=300)
+    assert found.low < found.value < found.high
+    assert found == metrics.interval(scores, "test", name, resamples=300)
+    wider = metrics.interval(scores, "test", name, resamples=300, level=0.99)
+    assert wider.low <= found.low and found.high <= wider.high
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    """The mean absolute change of normal changes is known: sigma * sqrt(2 / pi)."""
+    random = np.random.default_rng(0)
+    truth, covered, studies = 5.0 * np.sqrt(2 / np.pi), 0, 200
+    for _ in range(studies):
+        scores = score_table(60, attacks=("fgsm",))
+        scores["attacked_score"] = scores["clean_score"] + random.normal(0, 5.0, len(scores))
+        found = metrics.interval(scores, "test", "mean_abs_change", level=0.9, resamples=200)
+        covered += found.low <= truth <= found.high
+    assert covered / studies == pytest.approx(0.9, abs=0.07)
+
+
+def test_more_images_give_a_narrower_interval():
+    few, many = (metrics.interval(score_table(count), "test", "rmse_attacked") for count in (20, 500))
+    assert many.high - many.low < (few.high - few.low) / 2
+
+
+def test_pairing_finds_a_difference_that_single_intervals_hide():
+    first = score_table(60)
+    second = first.copy()
+    change = first["attacked_score"] - first["clean_score"]
+    second["attacked_score"] = first["clean_score"] + 0.9 * change
+    one, other = (metrics.interval(table, "test", "rmse_attacked") for table in (first, second))
+    assert other.high > one.low, "the single intervals overlap"
+    found = metrics.difference(first, second, "test", "rmse_attacked")
+    assert found.value == pytest.approx(other.value - one.value)
+    assert found.high < 0
+
+
+def test_tables_of_different_images_are_not_compared():
+    with pytest.raises(ValueError, match=r"different images in split 'test' \(40 and 39\)"):
+        metrics.difference(score_table(40), score_table(39), "test", "srocc")
+
+
+@pytest.mark.parametrize(("images", "bounded"), [(1, False), (2, False), (3, True)])
+def test_fewer_than_three_images_have_a_value_but_no_interval(images, bounded):
+    found = metrics.interval(score_table(images), "test", "rmse_attacked")
+    assert np.isfinite(found.value)
+    assert np.isfinite([found.low, found.high]).all() == bounded
+
+
+def test_constant_scores_have_no_correlation_and_no_interval():
+    scores = score_table()
+    scores["clean_score"] = 50.0
+    found = metrics.interval(scores, "test", "srocc")
+    assert np.isnan([found.value, found.low, found.high]).all()
+
+
+def test_unchanged_scores_are_infinitely_robust_and_so_are_the_bounds():
+    scores = score_table()
+    scores["attacked_score"] = scores["clean_score"]
+    found = metrics.interval(scores, "test", "r_robustness", resamples=50)
+    assert (found.value, found.low, found.high) == (np.inf, np.inf, np.inf)
+
+
+def test_a_missing_attack_and_an_unknown_metric_are_named():
+    scores = score_table()
+    with pytest.raises(ValueError, match=r"attack 'kor' \(attacks: fgsm, uap\)"):
+        metrics.interval(scores, "test", "rmse_attacked/kor")
+    with pytest.raises(ValueError, match="unknown objective 'sroc'"):
+        metrics.interval(scores, "test", "sroc")
+    with pytest.raises(ValueError, match="maximum over attacks"):
+        metrics.interval(scores, "test", "rmse_attacked_worst")
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**31), st.sampled_from(["srocc", "krocc", "srocc_attacked", "krocc_mos_attacked"]))
+def test_rank_metrics_do_not_see_a_monotone_map_of_the_scores(seed, name):
+    scores = score_table(25, seed=seed)
+    mapped = scores.assign(
+        clean_score=np.exp(scores["clean_score"] / 30), attacked_score=np.exp(scores["attacked_score"] / 30)
+    )
+    assert metrics.value(mapped, "test", name) == pytest.approx(metrics.value(scores, "test", name), abs=1e-12)
+
+
+@settings(max_examples=20)
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(random):
+    scores = score_table(15)
+    order = list(range(len(scores)))
+    random.shuffle(order)
+    shuffled = scores.iloc[order]
+    found, expected = (metrics.interval(table, "test", "srocc", resamples=50) for table in (shuffled, scores))
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
