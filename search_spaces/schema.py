@@ -222,7 +222,9 @@ def _recipe(wanted: Any, recipes: dict[str, Any], owner: str) -> Any:
     if isinstance(wanted, Mapping):
         return _merge(next(iter(recipes.values())), wanted)
     if wanted not in recipes:
-        raise StudyFileError(f"{owner} has no recipe {wanted!r}{did_you_mean(str(wanted), recipes)}; known: {', '.join(recipes)}")
+        raise StudyFileError(
+            f"{owner} has no recipe {wanted!r}{did_you_mean(str(wanted), recipes)}; known: {', '.join(recipes)}"
+        )
     return recipes[wanted]
 
 
@@ -264,8 +266,8 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     if location[0] == "recipe":
         owner = Stage if "stages" in location else Recipe
         return [field.name for field in dataclasses.fields(owner)]
-    return list(parts.get(str(location[0]), StudyFile).model_fields) if len(location) > 1 else list(
-        StudyFile.model_fields
+    return (
+        list(parts.get(str(location[0]), StudyFile).model_fields) if len(location) > 1 else list(StudyFile.model_fields)
     )
 
 

@@ -21,7 +21,6 @@ COMMANDS = {
     "attack": "study.commands.attack",
     "score": "study.commands.export",
     "export": "study.commands.export",
-    "ui": "study.commands.ui",
 }
 """Command -> the module whose function of that name (`list_` for `list`) runs it."""
 

@@ -72,7 +72,9 @@ class Progress(Unpickled, Callback):
         self.rows[name] = _Row("running", config.lam, config.step_size, 0, config.epochs)
         self.changed()
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         row = self.rows[trial.config["trial"]]
         row.epoch, row.srocc, row.rmse_attacked = result["epoch"], result["srocc"], result["rmse_attacked"]
         row.epoch_seconds.append(result["time_this_iter_s"])

@@ -87,6 +87,9 @@ def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = No
             from study.progress import Progress
 
             start_ray(study_file)
+            # Here and not first in the tracker's thread: Tune imports it too, and two threads cannot at once.
+            import mlflow  # noqa: F401
+
             tracker = Tracker(directory, mlflow_uri)
             tracker.start()
             try:
@@ -138,7 +141,10 @@ def _check_memory(study_file: StudyFile) -> None:
 def _where_it_runs() -> dict[str, Any]:
     packages = ("nt-study", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scipy", "pandas", "pyarrow")
     return {
-        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
         "code": code_version(),
         "hardware": {
             "host": socket.gethostname(),

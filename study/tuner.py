@@ -7,7 +7,7 @@ import tempfile
 import threading
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
@@ -19,6 +19,9 @@ from study.search import DurableSearch
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
 
+if TYPE_CHECKING:
+    from trainables.trial import Trial
+
 
 class TrialActor(tune.Trainable):
     """Runs one `trainables.trial.Trial`, an epoch a step; the last step also writes the record.
@@ -27,42 +30,44 @@ class TrialActor(tune.Trainable):
     lies in its own folder; a restarted actor finds it there.
     """
 
+    trial: Trial | None
+
     def setup(self, config: dict[str, Any]) -> None:
-        self._begin(config)
+        # Tune may set an actor up for one trial and reuse it for another, so nothing is touched before the first step.
+        self.trial = None
+        self.folder = StudyDirectory(Path(config["directory"])).trial(config["trial"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._begin(new_config)
+        self.setup(new_config)
         return True
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _begin(self) -> Trial:
         import torch
 
         from trainables.data import open_dataset
         from trainables.trial import Trial
 
-        directory = StudyDirectory(Path(config["directory"]))
-        self.folder = directory.trial(config["trial"])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with _errors_kept(self.folder):
-            assigned = ray.get_runtime_context().get_assigned_resources()
-            torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
-            study_file = directory.read_study_file()
-            self.trial = Trial(
-                study_file.trial_config(config["trial"], config["point"]),
-                open_dataset(study_file.data).store,
-                directory.read_split(),
-                self.folder,
-                start=directory.trial(BASELINE),
-                device="cuda" if torch.cuda.is_available() else "cpu",
-            )
+        directory = StudyDirectory(Path(self.config["directory"]))
+        study_file = directory.read_study_file()
+        assigned = ray.get_runtime_context().get_assigned_resources()
+        torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
+        return Trial(
+            study_file.trial_config(self.config["trial"], self.config["point"]),
+            open_dataset(study_file.data).store,
+            directory.read_split(),
+            self.folder,
+            start=directory.trial(BASELINE),
+            device="cuda" if torch.cuda.is_available() else "cpu",
+        )
 
     def step(self) -> dict[str, Any]:
         with _errors_kept(self.folder):
-            if not self.trial.finished:
-                self.trial.run_epoch()
-            if self.trial.finished:
-                self.trial.write_record()
-            return {**self.trial.epochs[-1], "done": self.trial.finished}
+            trial = self.trial = self.trial or self._begin()
+            if not trial.finished:
+                trial.run_epoch()
+            if trial.finished:
+                trial.write_record()
+            return {**trial.epochs[-1], "done": trial.finished}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the trial keeps its own checkpoint in its folder."""
@@ -78,6 +83,7 @@ class _errors_kept:  # noqa: N801  (a context manager, named as it is read)
         self.folder = folder
 
     def __enter__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.handler = logging.FileHandler(self.folder / "trial.log", delay=True)
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(self.handler)
@@ -110,15 +116,6 @@ def resources_of_trials(study_file: StudyFile) -> Resources:
     return Resources(cpu=1, gpu=1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0)
 
 
-def resources_of_baseline(study_file: StudyFile) -> Resources:
-    """The baseline gets a whole node's CPUs while every other trial waits for it."""
-    usual = resources_of_trials(study_file)
-    if study_file.recipe.init != "baseline":
-        return usual
-    largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
-    return Resources(cpu=max(usual.cpu, largest), gpu=usual.gpu, custom=usual.custom)
-
-
 def run_trials(
     directory: StudyDirectory,
     study_file: StudyFile,
@@ -127,15 +124,11 @@ def run_trials(
     stop: threading.Event,
 ) -> None:
     """Run whatever the searcher still has to run. Returns when all is done or `stop` was set and trials have ended."""
-    usual, baseline = resources_of_trials(study_file), resources_of_baseline(study_file)
-
-    def reserve(config: dict[str, Any]) -> PlacementGroupFactory:
-        wanted = baseline if config["trial"] == BASELINE else usual
-        return PlacementGroupFactory([{"CPU": wanted.cpu, "GPU": wanted.gpu, **wanted.custom}])
-
+    wanted = resources_of_trials(study_file)
+    reserved = PlacementGroupFactory([{"CPU": wanted.cpu, "GPU": wanted.gpu, **wanted.custom}])
     with tempfile.TemporaryDirectory(prefix="nt-study-") as scratch:
         tune.Tuner(
-            tune.with_resources(TrialActor, reserve),
+            tune.with_resources(TrialActor, reserved),
             param_space={"directory": str(directory.path.resolve())},
             tune_config=TuneConfig(
                 search_alg=search,

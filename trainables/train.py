@@ -36,7 +36,8 @@ class Training:
     def __init__(
         self, model: Scorer, config: TrialConfig, images: ImageStore, rows: pd.DataFrame, device: torch.device
     ) -> None:
-        self.model = model.to(device)
+        # Convolutions over channels-last tensors: a small HyperIQA's step takes about 0.8 of the time on a CPU.
+        self.model = model.to(device, memory_format=torch.channels_last)
         self.config = config
         self.images = images
         self.rows = rows
@@ -95,7 +96,7 @@ class Training:
         """One optimiser step; returns the detached total loss and penalty (both on the recipe's scales)."""
         assert self._optimizer is not None
         recipe = self.config.recipe
-        inputs = self.model.normalise(images)
+        inputs = self.model.normalise(images).contiguous(memory_format=torch.channels_last)
         if self.config.lam > 0:
             outputs, penalty = nt_penalty(self.model.outputs, inputs, self.config.step_size)
             if recipe.penalty_scale == "mos":

@@ -106,7 +106,8 @@ class Trial:
             self._save_weights(START_WEIGHTS)
 
     def _save_weights(self, name: str) -> None:
-        write_atomically(self.folder / name, safetensors.torch.save(self.training.model.state_dict()))
+        weights = {key: value.contiguous() for key, value in self.training.model.state_dict().items()}
+        write_atomically(self.folder / name, safetensors.torch.save(weights))
 
     def _save_checkpoint(self) -> None:
         state = {"training": self.training.state_dict(), "epochs": self.epochs}

@@ -42,7 +42,9 @@ def test_the_front_is_the_non_dominated_trials_on_validation(smoke_study: StudyD
     assert front["objectives"] == ["srocc", "rmse_attacked"]
     trials = summarise(smoke_study)
     values = [[trial.validation["srocc"], trial.validation["rmse_attacked"]] for trial in trials]
-    expected = {trial.trial for trial, on in zip(trials, non_dominated(as_losses(values, DIRECTIONS)), strict=True) if on}
+    expected = {
+        trial.trial for trial, on in zip(trials, non_dominated(as_losses(values, DIRECTIONS)), strict=True) if on
+    }
     assert {member["trial"] for member in front["front"]} == expected
     assert all({"srocc", "rmse_attacked"} <= set(member["test"]) for member in front["front"])
 
