@@ -61,28 +61,17 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Band:
-    """The area between two curves: an interval along a line."""
-
-    x: ArrayLike
-    low: ArrayLike
-    high: ArrayLike
-    color: str
-    name: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Bars:
-    """A histogram; `edges` has one number more than `heights`."""
+    """A histogram, outlined so that one shows behind another; `edges` has one number more than `heights`."""
 
     edges: ArrayLike
     heights: ArrayLike
     color: str
     name: str = ""
-    opacity: float = 0.55
+    opacity: float = 0.25
 
 
-Layer = Points | Line | Band | Bars
+Layer = Points | Line | Bars
 
 
 @dataclass(frozen=True, kw_only=True)

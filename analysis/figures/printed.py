@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +19,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
-from analysis.figures.panel import FADED, INK, Band, Bars, ColorScale, Layer, Line, Panel, Points
+from analysis.figures.panel import FADED, INK, ColorScale, Layer, Line, Panel, Points
 from analysis.figures.scale import COLORMAP, color_at
 
 COLUMN = 3.5
 """Inches: the width of one column."""
 DOTS_PER_INCH = 300
+LABEL_WIDTH, LABEL_HEIGHT = 48, 26
+"""Characters of a label that fit along a panel's width and height."""
+LEGEND_WIDTH = 17
+"""Characters of legend per inch."""
 POINTS_PER_PIXEL = 0.55
 """From a size on screen to one at column width."""
 MARKERS = {
@@ -80,7 +85,8 @@ def to_png(figure: Figure) -> bytes:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    axes.set(xlabel=panel.x_label, ylabel=panel.y_label, title=panel.title)
+    x_label, y_label = textwrap.fill(panel.x_label, LABEL_WIDTH), textwrap.fill(panel.y_label, LABEL_HEIGHT)
+    axes.set(xlabel=x_label, ylabel=y_label, title=panel.title)
     if panel.x_log:
         axes.set_xscale("log")
     if panel.y_log:
@@ -110,27 +116,10 @@ def _draw_layer(axes: Axes, layer: Layer, scale: ColorScale | None, order: int) 
             label=layer.name or None,
             zorder=order,
         )
-    elif isinstance(layer, Band):
-        axes.fill_between(
-            np.asarray(layer.x),
-            np.asarray(layer.low),
-            np.asarray(layer.high),
-            color=layer.color,
-            alpha=0.2,
-            linewidth=0,
-            label=layer.name or None,
-            zorder=order,
-        )
-    elif isinstance(layer, Bars):
-        axes.stairs(
-            np.asarray(layer.heights),
-            np.asarray(layer.edges),
-            fill=True,
-            color=layer.color,
-            alpha=layer.opacity,
-            label=layer.name or None,
-            zorder=order,
-        )
+    else:
+        heights, edges = np.asarray(layer.heights), np.asarray(layer.edges)
+        axes.stairs(heights, edges, fill=True, color=layer.color, alpha=layer.opacity, zorder=order)
+        axes.stairs(heights, edges, color=layer.color, linewidth=0.8, label=layer.name or None, zorder=order)
 
 
 def _points(axes: Axes, layer: Points, scale: ColorScale | None, order: int) -> None:
@@ -179,7 +168,8 @@ def _legend(figure: Figure, grid: Sequence[Axes]) -> None:
         handles, labels = axes.get_legend_handles_labels()
         entries |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in entries}
     if entries:
-        columns = 3 if figure.get_figwidth() < 5 else 5
+        longest = max(len(name) for name in entries) + 6  # the marker takes some room, too
+        columns = max(1, int(figure.get_figwidth() * LEGEND_WIDTH) // longest)
         figure.legend(
             list(entries.values()),
             list(entries),

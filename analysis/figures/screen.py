@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.panel import FADED, INK, Band, Bars, ColorScale, Layer, Line, Panel, Points
+from analysis.figures.panel import FADED, INK, Bars, ColorScale, Layer, Line, Panel, Points
 from analysis.figures.scale import color_at, decades
 from analysis.labels import lam_text
 
@@ -50,8 +50,6 @@ def _traces(layer: Layer, scale: ColorScale | None, *, show_name: bool) -> list[
         return _points(layer, named)
     if isinstance(layer, Line):
         return [_line(layer, scale, named)]
-    if isinstance(layer, Band):
-        return [_band(layer, named)]
     return [_bars(layer, named)]
 
 
@@ -113,28 +111,13 @@ def _line(layer: Line, scale: ColorScale | None, named: dict[str, Any]) -> go.Sc
     )
 
 
-def _band(layer: Band, named: dict[str, Any]) -> go.Scatter:
-    x = np.asarray(layer.x)
-    return go.Scatter(
-        x=np.concatenate([x, x[::-1]]),
-        y=np.concatenate([np.asarray(layer.high), np.asarray(layer.low)[::-1]]),
-        fill="toself",
-        fillcolor=layer.color,
-        opacity=0.2,
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        **named,
-    )
-
-
 def _bars(layer: Bars, named: dict[str, Any]) -> go.Bar:
     edges = np.asarray(layer.edges)
     return go.Bar(
         x=(edges[1:] + edges[:-1]) / 2,
         y=np.asarray(layer.heights),
         width=np.diff(edges),
-        marker={"color": layer.color, "opacity": layer.opacity, "line": {"width": 0}},
+        marker={"color": layer.color, "opacity": layer.opacity, "line": {"width": 1, "color": layer.color}},
         **named,
     )
 
@@ -145,7 +128,7 @@ def _axis(label: str, log: bool, ticks: Any) -> dict[str, Any]:
     if log:
         axis |= {"exponentformat": "power", "dtick": 1}
     if ticks is not None:
-        axis |= {"tickvals": list(ticks.at), "ticktext": list(ticks.text)}
+        axis |= {"tickvals": list(ticks.at), "ticktext": [text.replace("\n", "<br>") for text in ticks.text]}
     return axis
 
 

@@ -1,41 +1,11 @@
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from score_tables import score_table
 
 from analysis import metrics
 from trainables.objectives import measure
-
-
-def score_table(
-    images: int = 40, noise: float = 6.0, seed: int = 3, attacks: tuple[str, ...] = ("fgsm", "uap")
-) -> pd.DataFrame:
-    """A made-up score table whose attacked scores are lower by a third of `noise` and noisy."""
-    random = np.random.default_rng(seed)
-    mos = random.beta(2, 1.3, images) * 100
-    clean = mos + random.normal(0, 8, images)
-    parts = []
-    for strength, attack in enumerate(attacks, start=1):
-        parts.append(
-            pd.DataFrame(
-                {
-                    "image": [f"{index:03d}.png" for index in range(images)],
-                    "content": [f"photo{index % 4}" for index in range(images)],
-                    "split": "test",
-                    "mos": mos,
-                    "attack": attack,
-                    "clean_score": clean,
-                    "attacked_score": clean - noise / 3 + random.normal(0, noise / strength, images),
-                    "attacked_score_8bit": np.nan,
-                    "max_delta": 0.005,
-                    "ssim": 0.99,
-                    "seconds": 0.01,
-                    "gradient_l1": random.gamma(2.0, 300.0, images),
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
 
 
 def test_values_are_those_of_the_objectives():
