@@ -22,7 +22,7 @@ from trainables.data.cache import build_once
 from trainables.data.distortions import DISTORTIONS, NUM_LEVELS, distort
 from trainables.data.image_set import ImageSet
 from trainables.data.proxy_score import proxy_scores, similarities
-from trainables.data.store import ImageStore, Pixels, write_store
+from trainables.data.store import MappedStore, Pixels, write_store
 from trainables.seeding import derive_seed
 
 PATCH = 64
@@ -130,7 +130,7 @@ def open_photos(size: str, cache_dir: Path) -> ImageSet:
         name="photos",
         spec=f"photos:{size}" if size else "photos",
         table=pd.read_parquet(folder / "table.parquet"),
-        store=ImageStore(folder),
+        store=MappedStore(folder),
         score_kind=SCORE_KIND,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,12 +12,31 @@ from trainables.data.cache import build_once
 
 PIXELS = "pixels.u8"
 INDEX = "index.npy"
+"""Array of (offset, height, width), a row per image."""
 
 Pixels = NDArray[np.uint8]
 Indices = Sequence[int] | NDArray[np.integer]
 
 
-class ImageStore:
+class ImageStore(Protocol):
+    """Read-only images by position, each `(H, W, 3)` uint8 RGB. May be read from many threads and processes at once."""
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """`(len, 2)`: height and width of every image, in pixels."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Pixels: ...
+
+    def read(self, indices: Indices) -> list[Pixels]:
+        """The images at `indices`, in that order."""
+
+    def batch(self, indices: Indices) -> torch.Tensor:
+        """`(n, 3, H, W)` uint8 of images that share one size; ValueError where they do not."""
+
+
+class MappedStore:
     """Read-only images, each `(H, W, 3)` uint8 RGB, mapped from a folder that `write_store` filled.
 
     The pages belong to the operating system's cache, so any number of processes share one copy. Pickled as its folder:
@@ -46,20 +66,17 @@ class ImageStore:
         offset, height, width = self._index[i]
         return self._pixels[offset : offset + height * width * 3].reshape(height, width, 3)
 
-    def __reduce__(self) -> tuple[type["ImageStore"], tuple[Path]]:
-        return ImageStore, (self.folder,)
+    def __reduce__(self) -> tuple[type["MappedStore"], tuple[Path]]:
+        return MappedStore, (self.folder,)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """`(len, 2)`: height and width of every image, in pixels."""
         return self._index[:, 1:]
 
     def read(self, indices: Indices) -> list[Pixels]:
-        """The images at `indices`, in that order."""
         return [self[i] for i in indices]
 
     def batch(self, indices: Indices) -> torch.Tensor:
-        """`(n, 3, H, W)` uint8 of images that share one size; ValueError where they do not."""
         if self._stacked is not None:
             stacked = self._stacked[np.asarray(indices, dtype=np.int64)]
         else:
@@ -98,6 +115,6 @@ def write_store(folder: Path, images: Iterable[Pixels]) -> None:
     np.save(folder / INDEX, np.array(index, dtype=np.int64))
 
 
-def build_store(folder: Path, images: Iterable[Pixels]) -> ImageStore:
+def build_store(folder: Path, images: Iterable[Pixels]) -> MappedStore:
     """The store in `folder`, made from `images` unless it is there already (see `build_once`)."""
-    return ImageStore(build_once(Path(folder), lambda part: write_store(part, images)))
+    return MappedStore(build_once(Path(folder), lambda part: write_store(part, images)))

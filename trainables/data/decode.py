@@ -1,0 +1,76 @@
+"""From an image file's bytes to 8-bit RGB pixels, or one sentence on why not."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from trainables.data.store import Pixels
+
+MAX_PIXELS = 80_000_000
+"""A file that claims more is refused undecoded; the known sets' largest photographs have 20 million."""
+
+EIGHT_BIT = {"RGB": None, "L": "grey", "1": "grey", "P": "palette", "LA": "alpha", "PA": "alpha", "RGBA": "alpha"}
+"""Pillow mode -> what is converted to RGB."""
+
+
+Resize = tuple[int, int] | int | None
+"""Exact height and width; or the shorter side's length, the aspect ratio kept; or None for each image's own size."""
+
+
+def decode_image(data: bytes, name: str, resize: Resize = None) -> tuple[Pixels, str | None]:
+    """`(H, W, 3)` uint8 RGB and what the file was if not 8-bit RGB: "grey", "alpha", "palette", "CMYK", "16-bit".
+
+    An alpha channel is dropped, 16-bit values are divided by 257, and the orientation tag is not applied, as in the
+    published loaders. Resizing is bilinear with antialiasing. `name` is for the messages.
+    Raises ValueError for what is no image, is damaged or cut short, or claims more than `MAX_PIXELS`.
+    """
+    if not data:
+        raise ValueError(f"{name} is empty (0 bytes)")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _check_size(image.width, image.height, name)
+            pixels, conversion = _to_rgb(image, name)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name} is too large: {error}") from error
+    except ValueError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many types over damaged bytes
+        raise ValueError(f"{name} cannot be decoded: {error}") from error
+    height, width = size_after(resize, *pixels.shape[:2])
+    if pixels.shape[:2] != (height, width):
+        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    return pixels, conversion
+
+
+def size_after(resize: Resize, height: int, width: int) -> tuple[int, int]:
+    """Height and width of an image of the given size once it is resized."""
+    if resize is None:
+        return height, width
+    if isinstance(resize, int):
+        scale = resize / min(height, width)
+        return round(height * scale), round(width * scale)
+    return resize
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{name} claims {width}x{height} pixels, more than {MAX_PIXELS}; shrink it")
+
+
+def _to_rgb(image: Image.Image, name: str) -> tuple[Pixels, str | None]:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"{name} has 32-bit pixels; save it with 8 bits per channel")
+        grey = np.rint(values / 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2), "16-bit"
+    conversion = "16-bit" if _has_16_bit_channels(image) else EIGHT_BIT.get(image.mode, image.mode)
+    if image.mode == "F":
+        raise ValueError(f"{name} has floating-point pixels; save it with 8 bits per channel")
+    return np.asarray(image.convert("RGB")), conversion
+
+
+def _has_16_bit_channels(image: Image.Image) -> bool:
+    # Pillow reads 16-bit colour as 8-bit "RGB" and tells only its decoder.
+    return any(";16" in str(tile) for tile in getattr(image, "tile", []))
