@@ -23,6 +23,7 @@ from torch import Tensor
 
 from trainables.attacks.base import Attack, CleanPass, clean_pass, undisturbed
 from trainables.attacks.constraint import round_to_8_bit
+from trainables.memory import fitting_batch_size
 from trainables.models.scorer import Scorer
 from trainables.objectives import DEFAULT_ATTACK, measure
 from trainables.record import SCHEMA
@@ -34,9 +35,6 @@ Positions = NDArray[np.int64]
 Columns = dict[str, Numbers]
 
 ROW_COLUMNS = ("index", "image", "content", "split", "mos")
-MAX_BATCH_BYTES = 2**30
-"""Activations that one batch may keep for its backward pass. A constant, so that a model's batches, and with them the
-last bits of its scores, do not depend on what else the machine is doing."""
 
 
 def evaluate(
@@ -52,7 +50,7 @@ def evaluate(
 
     images: `images[i]` is (H, W, 3) uint8. rows: `index` (position in `images`), `image`, `content`, `split`, `mos`
     (0..100). attacks: label -> an attack, or ready-made adversaries by the same positions. batch_size: views at a
-    time, fewer where a batch's activations would pass `MAX_BATCH_BYTES`. seed: of the views' positions.
+    time, fewer where memory asks for it (`memory.py`). seed: of the views' positions.
 
     Scores in evaluation mode; afterwards the model's mode, parameters, `.grad` and BatchNorm statistics are as before.
     Raises ValueError for rows without a column, no attacks, scores that are not finite.
@@ -74,8 +72,9 @@ def probe(
 def clean_scores(model: Scorer, images: Images, rows: pd.DataFrame, *, batch_size: int = 64, seed: int = 0) -> Numbers:
     """(len(rows),) clean scores of `rows` (`index` and `image` are read), by a forward pass alone."""
     parts, owners = [], []
+    spec = model.input_spec
     with undisturbed(model), torch.no_grad():
-        batch_size = _fitting_batch_size(model, batch_size)
+        batch_size = fitting_batch_size(model, spec.height, spec.width, at_most=batch_size)
         for batch in _batches(model, images, rows, batch_size, seed):
             parts.append(_finite(model(batch.images), "clean scores"))
             owners.append(batch.owners)
@@ -107,8 +106,9 @@ def _score_table(
     owners: list[Positions] = []
     of_clean: list[Columns] = []
     of_attack: dict[str, list[Columns]] = {label: [] for label in attacks}
+    spec = model.input_spec
     with undisturbed(model):
-        batch_size = _fitting_batch_size(model, batch_size)
+        batch_size = fitting_batch_size(model, spec.height, spec.width, at_most=batch_size)
         replays = {
             label: _batches(model, attack, rows, batch_size, seed)
             for label, attack in attacks.items()
@@ -206,22 +206,6 @@ def _batches(model: Scorer, images: Images, rows: pd.DataFrame, batch_size: int,
 
 def _batch(model: Scorer, views: list[Tensor], owners: list[int]) -> _Batch:
     return _Batch(images=torch.stack(views).to(model.mean.device).float() / 255, owners=np.array(owners))
-
-
-def _fitting_batch_size(model: Scorer, batch_size: int) -> int:
-    """`batch_size`, or as many views as have their activations in `MAX_BATCH_BYTES`, from what one view keeps."""
-    view = torch.zeros(1, 3, model.input_spec.height, model.input_spec.width, device=model.mean.device)
-    parameters = {parameter.data_ptr() for parameter in model.parameters()}
-    kept: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        if tensor.data_ptr() not in parameters:
-            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
-        return tensor
-
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        model(view.requires_grad_())
-    return min(batch_size, max(1, MAX_BATCH_BYTES // max(1, sum(kept.values()))))
 
 
 def _check_request(rows: pd.DataFrame, attacks: Mapping[str, Attack | Images]) -> None:
