@@ -22,14 +22,17 @@ PROJECT = "nt-study"
 LINK = "mlflow.json"
 """In a study's folder: its identity in MLflow and where it was recorded last."""
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
-PATIENCE = {
+DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 """MLflow's own settings where the user has not set them. Its 120 s and 7 retries would hide an outage for minutes;
-what could not be recorded is replayed anyway."""
+what could not be recorded is replayed anyway. A study tells nobody that it runs."""
 PAGE = 1000
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Keeps MLflow's UI from taking the experiment for one of LLM traces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ def without_password(uri: str) -> str:
 
 def connect(uri: str) -> MlflowClient:
     """A client of the store. Importing MLflow takes seconds, so it happens here."""
-    for name, value in PATIENCE.items():
+    for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient
 
@@ -104,7 +107,7 @@ def experiment_of(client: MlflowClient, uri: str, studies: Path, project: str) -
     if found is None:
         local = uri == store_uri(studies, None)
         location = (studies / "mlartifacts").resolve().as_uri() if local else None
-        return str(client.create_experiment(project, artifact_location=location))
+        return str(client.create_experiment(project, artifact_location=location, tags=KIND))
     if found.lifecycle_stage != "active":
         raise StudyError(
             f"MLflow's experiment {project!r} has been deleted; bring it back with "

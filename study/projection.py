@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.directory import StudyDirectory
 from study.front import refresh_front
+from study.mlflow_links import view_tag
 from study.mlflow_store import PROJECT, experiment_of, find_runs, flatten, read_link, write_link
 from study.study_report import describe, hypervolumes
 from study.summaries import TrialSummary, searched_parameters, summarise_trial
@@ -89,13 +90,10 @@ class Projection:
 
     def _create_study_run(self) -> None:
         environment = self.directory.read_json("environment.json")
-        tags = {
-            **flatten(environment),
-            "seed": str(self.study_file.seed),
-            "mlflow.source.git.commit": str(environment.get("code", "")).removesuffix("+changes"),
-        }
+        commit = str(environment.get("code", "")).removesuffix("+changes")
         started = _milliseconds(self.directory.path / "environment.json")
-        self._create_run(STUDY, self.directory.name, started, tags)
+        self._create_run(STUDY, self.directory.name, started, {"mlflow.source.git.commit": commit})
+        self.client.set_experiment_tag(self.experiment, *view_tag(self.directory.name, self.study_file.objectives))
 
     def _update_study_state(self, alive: bool) -> None:
         asked = self.study_file.trials + 1
@@ -105,6 +103,7 @@ class Projection:
         run_id = self.runs[STUDY].info.run_id
         # A study may be given more trials later, and MLflow never lets a parameter change: so that is a tag.
         settings = flatten(self.study_file.model_dump(mode="json", exclude={"trials"}))
+        settings |= flatten(self.directory.read_json("environment.json"))
         recorded = self.runs[STUDY].data.params
         self._log(STUDY, params={name: value for name, value in settings.items() if name not in recorded})
         self.client.log_artifact(run_id, str(self.directory.path / "study.yaml"))
@@ -187,10 +186,10 @@ class Projection:
         return metrics
 
     def _result_metrics(self, trial: TrialSummary) -> list[Metric]:
-        """The metrics of the score table, as `validation/…` and `test/…`."""
+        """The metrics of the score table, as `validation/…` and `test/…`; MLflow draws a lone step 0 as a bar."""
         timestamp = self.runs[trial.trial].info.start_time + int(trial.seconds * 1000)
         return [
-            _metric(f"{split}/{name}", value, timestamp, len(trial.epochs))
+            _metric(f"{split}/{name}", value, timestamp, 0)
             for split, values in (("validation", trial.validation), ("test", trial.test))
             for name, value in values.items()
         ]

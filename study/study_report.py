@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis import pareto
 from analysis.front import Front, TrialPoint
+from study.mlflow_links import charts, plot, trials
 from trainables.objectives import objective
 
 
@@ -25,7 +26,6 @@ def hypervolumes(metrics: Sequence[Mapping[str, float]], objectives: Sequence[st
 
 def describe(front: Front, experiment: str, run_id: str) -> str:
     """Markdown for the run's Overview."""
-    plot = f"#/experiments/{experiment}/runs/{run_id}/artifacts/front/pareto.html"
     names = {
         front.knee.trial: "knee, the best compromise",
         front.most_accurate.trial: "most accurate",
@@ -40,7 +40,8 @@ def describe(front: Front, experiment: str, run_id: str) -> str:
         [
             f"### The front: {len(front.members)} of {len(front.points)} trials",
             "",
-            f"[**Open the interactive plot**]({plot}), or choose *Artifacts* above, then `front/pareto.html`.",
+            f"[**Open the interactive plot**]({plot(experiment, run_id)}), or choose *Artifacts* above, then `front/pareto.html`. "
+            f"[The trials as a table]({trials(experiment, front.study)}), [as charts]({charts(experiment, front.study)}).",
             "",
             f"| {' | '.join(header)} |",
             f"|{'---|' * len(header)}",
