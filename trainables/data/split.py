@@ -20,7 +20,11 @@ SCORE_TOLERANCE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class MosScale:
-    """The training part's range of scores, which becomes 0..100 (supplement Eq. S10)."""
+    """The training part's range of scores, which becomes 0..100 (supplement Eq. S10).
+
+    Validation images are carved out of the training part and count with it here, so that the scale of the published
+    split is the published one whichever images were drawn for validation.
+    """
 
     minimum: float
     maximum: float
@@ -31,8 +35,8 @@ class MosScale:
 
     @classmethod
     def of_training(cls, table: pd.DataFrame) -> "MosScale":
-        """The scale of the rows of a split table that are for training."""
-        scores = table.loc[table["split"] == "train", "mos"]
+        """The scale of a split table's training part, validation included."""
+        scores = table.loc[table["split"] != "test", "mos"]
         return cls(minimum=float(scores.min()), maximum=float(scores.max()))
 
     def normalise(self, mos: NDArray[np.floating]) -> NDArray[np.float64]:
