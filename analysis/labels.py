@@ -34,11 +34,15 @@ def axis_label(name: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A metric as text: at least `digits` significant digits, "–" for what is undefined."""
+    """A metric as text: `digits` decimals below 1, as many significant digits above, "–" for what is undefined."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
+    if 0 < abs(value) < 10**-digits:
+        return f"{value:.1e}"
+    if abs(value) < 1:
+        return f"{value:.{digits}f}"
     return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:#.{digits}g}"
 
 

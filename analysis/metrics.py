@@ -7,11 +7,13 @@ where images share a content (distorted versions of one photograph) it is too na
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
 from trainables import metrics
@@ -59,7 +61,7 @@ def interval(
     """An objective with its bootstrap interval at `level`, over images drawn with replacement (`seed`)."""
     metric, reference, compared = _ingredients(scores, split, name)
     draws = _draws(len(reference), resamples, seed)
-    return _percentiles(metric(reference, compared), [metric(reference[draw], compared[draw]) for draw in draws], level)
+    return _percentiles(metric(reference, compared), _resampled(metric, reference, compared, draws), level)
 
 
 def difference(
@@ -87,11 +89,11 @@ def difference(
     metric, reference, compared = _ingredients(first, split, name)
     _, other_reference, other_compared = _ingredients(second, split, name)
 
-    def change(draw: slice | NDArray[np.int64]) -> float:
-        return metric(other_reference[draw], other_compared[draw]) - metric(reference[draw], compared[draw])
-
     draws = _draws(len(reference), resamples, seed)
-    return _percentiles(change(slice(None)), [change(draw) for draw in draws], level)
+    changes = _resampled(metric, other_reference, other_compared, draws) - _resampled(
+        metric, reference, compared, draws
+    )
+    return _percentiles(metric(other_reference, other_compared) - metric(reference, compared), changes, level)
 
 
 def _ingredients(scores: pd.DataFrame, split: str, name: str) -> tuple[Metric, Numbers, Numbers]:
@@ -128,11 +130,37 @@ def _draws(images: int, resamples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, images, (resamples, images))
 
 
-def _percentiles(centre: float, resampled: list[float], level: float) -> Interval:
+def _resampled(metric: Metric, reference: Numbers, compared: Numbers, draws: NDArray[np.int64]) -> Numbers:
+    """The metric on each row of `draws`; correlations of all rows at once, for one by one they take seconds."""
+    if len(draws) and metric is metrics.krocc:
+        return _tau_b(reference, compared, draws)
+    if len(draws) and metric in (metrics.plcc, metrics.srocc):
+        y, f = reference[draws], compared[draws]
+        if metric is metrics.srocc:
+            y, f = scipy.stats.rankdata(y, axis=1), scipy.stats.rankdata(f, axis=1)
+        with warnings.catch_warnings(action="ignore", category=scipy.stats.ConstantInputWarning):
+            return np.asarray(scipy.stats.pearsonr(y, f, axis=1).statistic)
+    return np.array([metric(reference[draw], compared[draw]) for draw in draws])
+
+
+def _tau_b(y: Numbers, f: Numbers, draws: NDArray[np.int64]) -> Numbers:
+    """Kendall's tau-b of each resample: an image pair counts as often as its two images were drawn together."""
+    counts = np.stack([np.bincount(draw, minlength=len(y)) for draw in draws]).astype(np.float64)
+    order_y, order_f = (np.sign(values[:, None] - values[None, :]) for values in (y, f))
+
+    def pairs(weights: Numbers) -> Numbers:
+        return np.asarray(((counts @ weights) * counts).sum(axis=1))
+
+    untied = pairs(np.abs(order_y)) * pairs(np.abs(order_f))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(pairs(order_y * order_f) / np.sqrt(untied))
+
+
+def _percentiles(centre: float, resampled: Numbers, level: float) -> Interval:
     """Resamples on which a correlation is undefined are left out, unless they are the majority."""
     if not 0 < level < 1:
         raise ValueError(f"level must be in (0, 1), got {level}")
-    defined = np.array([found for found in resampled if not np.isnan(found)])
+    defined = resampled[~np.isnan(resampled)]
     if len(defined) == 0 or 2 * len(defined) < len(resampled):
         return Interval(value=centre, low=np.nan, high=np.nan)
     # An unchanged image makes R infinite; interpolating between infinities would give NaN.

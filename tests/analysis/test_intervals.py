@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from score_tables import score_table
 
+import trainables.metrics
 from analysis import metrics
 from trainables.objectives import measure
 
@@ -24,6 +25,16 @@ def test_the_interval_holds_the_value_and_is_the_same_each_time(name):
     assert found == metrics.interval(scores, "test", name, resamples=300)
     wider = metrics.interval(scores, "test", name, resamples=300, level=0.99)
     assert wider.low <= found.low and found.high <= wider.high
+
+
+@pytest.mark.parametrize("name", ["srocc", "plcc", "krocc"])
+def test_correlations_of_many_resamples_at_once_are_those_of_one_by_one(name):
+    random = np.random.default_rng(8)
+    y, f = random.integers(0, 6, (2, 30)).astype(float)  # heavy ties
+    draws = random.integers(0, 30, (50, 30))
+    metric = getattr(trainables.metrics, name)
+    expected = [metric(y[draw], f[draw]) for draw in draws]
+    np.testing.assert_allclose(metrics._resampled(metric, y, f, draws), expected, rtol=1e-12)
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
