@@ -1,16 +1,16 @@
 """A study's folder: the one place that knows which file is where, and that writes them so that a kill leaves no half.
 
-    studies/
-      mlflow.db, mlartifacts/     what MLflow shows (rebuilt from the rest at any time)
-      <name>/
-        study.yaml                the frozen study file
-        environment.json          versions, hardware, data fingerprint, MOS range
-        split.parquet             every image: content, hash, split, MOS
-        optuna.db                 the search's memory
-        lock                      who is running the study now
-        logs/driver.log
-        trials/<trial>/           config.json, epochs.jsonl, scores.parquet, model.safetensors, result.json, trial.log
-        front/                    front.json, pareto.html, pareto.png
+studies/
+  mlflow.db, mlartifacts/     what MLflow shows (rebuilt from the rest at any time)
+  <name>/
+    study.yaml                the frozen study file
+    environment.json          versions, hardware, data fingerprint, MOS range
+    split.parquet             every image: content, hash, split, MOS
+    optuna.db                 the search's memory
+    lock                      who is running the study now
+    logs/driver.log
+    trials/<trial>/           config.json, epochs.jsonl, scores.parquet, model.safetensors, result.json, trial.log
+    front/                    front.json, pareto.html, pareto.png
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ def create(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
         directory.trials.mkdir(parents=True, exist_ok=True)
         directory.write_study_file(study_file)
     except OSError as error:
-        raise StudyError(f"cannot write to {studies}: {os.strerror(error.errno or 0)}; choose another --studies") from None
+        raise StudyError(
+            f"cannot write to {studies}: {os.strerror(error.errno or 0)}; choose another --studies"
+        ) from None
     return directory
 
 

@@ -25,7 +25,7 @@ from study.errors import StudyError
 from trainables.seeding import derive_seed
 
 MEMORY_PER_TRIAL = {"small": 1.2e9, "paper": 6e9}
-"""Bytes that one trial's process needs on the CPU, measured for `small`; `paper` is ResNet50 at batch 16, rounded up."""
+"""Bytes that one trial's process needs on the CPU: measured for `small`, ResNet50 at batch 16 for `paper`."""
 
 
 def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
@@ -87,10 +87,7 @@ def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = No
             from study.progress import Progress
 
             start_ray(study_file)
-            # Here and not first in the tracker's thread: Tune imports it too, and two threads cannot at once.
-            import mlflow  # noqa: F401
-
-            tracker = Tracker(directory, mlflow_uri)
+            tracker = Tracker(directory, mlflow_uri, warn=console.print)
             tracker.start()
             try:
                 with Progress(study_file, summarise(directory), console, tracker.notify) as progress:
@@ -133,8 +130,8 @@ def _check_memory(study_file: StudyFile) -> None:
     needed, free = MEMORY_PER_TRIAL[study_file.size], psutil.virtual_memory().available
     if free < needed:
         raise StudyError(
-            f"one {study_file.size} trial needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
-            "close other programs or use --size small"
+            f"one {study_file.size} trial needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB "
+            "are free; close other programs or use --size small"
         )
 
 
@@ -156,7 +153,7 @@ def _where_it_runs() -> dict[str, Any]:
 
 
 def code_version() -> str:
-    """The commit of this checkout, `+changes` when it has uncommitted ones; the package's version outside a checkout."""
+    """This checkout's commit, `+changes` when it has uncommitted ones; the package's version elsewhere."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists() or shutil.which("git") is None:
         return importlib.metadata.version("nt-study")

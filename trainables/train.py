@@ -22,7 +22,7 @@ from trainables.regularizer import nt_penalty
 from trainables.seeding import derive_seed
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """The training loss became NaN or infinite."""
 
 
@@ -58,7 +58,7 @@ class Training:
     def run_epoch(self) -> dict[str, float | int | str]:
         """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty, learning rate and seconds.
 
-        Raises Diverged when the loss is not finite.
+        Raises DivergedError when the loss is not finite.
         """
         started = time.perf_counter()
         stage, epoch_in_stage = stage_at(self.config.stages, self.epoch)
@@ -76,7 +76,7 @@ class Training:
                 penalties.append(penalty)
         mean_loss, mean_penalty = (float(torch.stack(values).mean()) for values in (losses, penalties))
         if not math.isfinite(mean_loss):
-            raise Diverged(
+            raise DivergedError(
                 f"trial {self.config.trial}: the training loss became {mean_loss} in epoch {self.epoch + 1}; "
                 f"lower the learning rate (lr {stage.lr}) or lam ({self.config.lam})"
             )

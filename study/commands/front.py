@@ -66,7 +66,11 @@ def front_table(found: Front) -> Table:
     from rich.table import Table
 
     table = Table(
-        title="Pareto front, chosen on validation", caption=_caption(found), box=None, pad_edge=False, title_justify="left"
+        title="Pareto front, chosen on validation",
+        caption=_caption(found),
+        box=None,
+        pad_edge=False,
+        title_justify="left",
     )
     for title in ("trial", "λ", "h"):
         table.add_column(title, justify="left" if title == "trial" else "right")

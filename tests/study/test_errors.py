@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from search_spaces.schema import load_study_file
 from study.cli import main
+from study.directory import StudyDirectory, create
+from study.errors import StudyError
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -72,21 +75,16 @@ def test_a_folder_that_cannot_be_written(
 
 @pytest.mark.parametrize("command", ["resume", "status", "front", "export"])
 def test_an_unknown_study_is_named_with_the_nearest(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], smoke_study: object, command: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], smoke_study: StudyDirectory, command: str
 ) -> None:
-    studies = smoke_study.path.parent  # type: ignore[attr-defined]
-    said = fails(monkeypatch, capsys, command, "smokey", "--studies", studies)
+    said = fails(monkeypatch, capsys, command, "smokey", "--studies", smoke_study.path.parent)
     assert "did you mean 'smoke'" in said
 
 
 def test_a_study_that_another_process_runs_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from search_spaces.schema import load_study_file
-    from study.directory import create
-
     directory = create(tmp_path, "busy", load_study_file("hyperiqa", preset="smoke"))
-    with directory.locked():
-        with pytest.raises(Exception, match=f"process {os.getpid()}"), directory.locked():
-            pass
+    with directory.locked(), pytest.raises(StudyError, match=f"process {os.getpid()}"), directory.locked():
+        pass
     assert directory.owner() is None

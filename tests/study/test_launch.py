@@ -14,7 +14,6 @@ import mlflow
 import numpy as np
 import optuna
 import pytest
-from conftest import Command
 
 from analysis.pareto import as_losses, non_dominated
 from study.directory import StudyDirectory
@@ -25,6 +24,7 @@ from trainables.data import open_dataset
 from trainables.record import read_scores
 from trainables.trial import SCORES, Trial, run_trial
 
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 DIRECTIONS = ["maximize", "minimize"]
 
 
