@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 
-import click
 import typer
 
 from search_spaces.schema import StudyFileError
@@ -21,6 +20,9 @@ COMMANDS = {
     "attack": "study.commands.attack",
     "score": "study.commands.export",
     "export": "study.commands.export",
+    "ui": "study.commands.ui",
+    "sync": "study.commands.sync",
+    "compare": "study.commands.compare",
 }
 """Command -> the module whose function of that name (`list_` for `list`) runs it."""
 
@@ -43,13 +45,7 @@ def main() -> None:
     """Run the command line; problems of the user's are one sentence on standard error and exit code 2."""
     _register()
     try:
-        sys.exit(app(standalone_mode=False))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.exceptions.Abort:
-        print("nt-study: interrupted", file=sys.stderr)
-        sys.exit(130)
+        app()
     except (StudyError, StudyFileError, ValueError) as error:
         if os.environ.get("NT_STUDY_DEBUG"):
             raise

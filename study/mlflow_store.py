@@ -7,6 +7,7 @@ import os
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -90,12 +91,17 @@ def without_password(uri: str) -> str:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of the store. Importing MLflow takes seconds, so it happens here."""
+    """A client of the store."""
+    return import_mlflow().MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def import_mlflow() -> ModuleType:
+    """MLflow with our defaults, which it reads while it is imported. That takes seconds, so nobody does it earlier."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    from mlflow.tracking import MlflowClient
+    import mlflow
 
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return mlflow
 
 
 def experiment_of(client: MlflowClient, uri: str, studies: Path, project: str) -> str:

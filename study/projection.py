@@ -22,7 +22,7 @@ from study.directory import StudyDirectory
 from study.front import refresh_front
 from study.mlflow_links import view_tag
 from study.mlflow_store import PROJECT, experiment_of, find_runs, flatten, read_link, write_link
-from study.study_report import describe, hypervolumes
+from study.study_report import describe, hypervolumes, write_front_report
 from study.summaries import TrialSummary, searched_parameters, summarise_trial
 from study.trial_report import write_trial_report
 from trainables.trial import SCORES
@@ -121,7 +121,10 @@ class Projection:
         write_link(self.directory, self.uri, self.project, {key: run.info.run_id for key, run in self.runs.items()})
         front = refresh_front(self.directory)
         run_id = self.runs[STUDY].info.run_id
-        self.client.log_artifacts(run_id, str(self.directory.front), "front")
+        with tempfile.TemporaryDirectory(prefix="nt-study-") as report:
+            write_front_report(front, Path(report))
+            for folder in (report, str(self.directory.front)):
+                self.client.log_artifacts(run_id, folder, "front")
         self._send_hypervolumes(complete)
         self._log(STUDY, tags={"mlflow.note.content": describe(front, self.experiment, run_id)})
         self._drawn = complete

@@ -1,12 +1,16 @@
-"""What a study's own MLflow run says in words: the front as a table, where to look, what to do next."""
+"""What a study's own MLflow run shows: the front in words, as a table and as parallel coordinates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
 
 from analysis import pareto
 from analysis.front import Front, TrialPoint
 from study.mlflow_links import charts, plot, trials
+from study.trial_report import png
 from trainables.objectives import objective
 
 
@@ -40,8 +44,9 @@ def describe(front: Front, experiment: str, run_id: str) -> str:
         [
             f"### The front: {len(front.members)} of {len(front.points)} trials",
             "",
-            f"[**Open the interactive plot**]({plot(experiment, run_id)}), or choose *Artifacts* above, then `front/pareto.html`. "
-            f"[The trials as a table]({trials(experiment, front.study)}), [as charts]({charts(experiment, front.study)}).",
+            f"[**Open the interactive plot**]({plot(experiment, run_id)}) (artifact `front/pareto.html`), "
+            f"[the trials as a table]({trials(experiment, front.study)}) "
+            f"or [as charts]({charts(experiment, front.study)}).",
             "",
             f"| {' | '.join(header)} |",
             f"|{'---|' * len(header)}",
@@ -55,8 +60,36 @@ def describe(front: Front, experiment: str, run_id: str) -> str:
     )
 
 
+def write_front_report(front: Front, report: Path) -> None:
+    """Fill the folder `report` with what MLflow's artifact viewer shows well: a table and parallel coordinates."""
+    from analysis.figures.printed import to_matplotlib
+    from analysis.figures.trials import parallel_panel
+
+    front_table(front).to_csv(report / "front.csv", index=False)
+    (report / "parallel.png").write_bytes(png(to_matplotlib([parallel_panel(front)], width=5.0, height=3.6)))
+
+
+def front_table(front: Front) -> pd.DataFrame:
+    """A row per finished trial: the front's members from the most accurate to the most robust, then the others."""
+    return pd.DataFrame(
+        {
+            "trial": point.trial,
+            "on_front": point in front.members,
+            "lam": point.lam,
+            "step_size": point.step_size,
+            **{f"{split}/{name}": metrics[name] for split, metrics in _splits(point) for name in front.objectives},
+            "run_id": point.run_id,
+        }
+        for point in front.points
+    )
+
+
+def _splits(point: TrialPoint) -> list[tuple[str, Mapping[str, float]]]:
+    return [("validation", point.validation), ("test", point.test)]
+
+
 def _row(point: TrialPoint, objectives: Sequence[str], remark: str) -> str:
-    values = [f"{metrics[name]:.3f}" for metrics in (point.validation, point.test) for name in objectives]
+    values = [f"{metrics[name]:.3f}" for _, metrics in _splits(point) for name in objectives]
     lam = f"{point.lam:.2g}" if point.lam else "0"
     cells = [f"`{point.trial}`", lam, f"{point.step_size:.2g}" if point.lam else "–", *values, remark]
     return f"| {' | '.join(cells)} |"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.directory import StudyDirectory
 from study.errors import StudyError
-from study.mlflow_store import PROJECT, connect, read_link, store_uri, without_password
+from study.mlflow_store import PROJECT, connect, experiment_of, import_mlflow, read_link, store_uri, without_password
 
 if TYPE_CHECKING:
     from study.projection import Projection
@@ -38,12 +41,12 @@ class Tracker:
         directory: StudyDirectory,
         uri: str | None = None,
         *,
-        project: str = PROJECT,
+        project: str | None = None,
         warn: Callable[[str], None] = log.warning,
     ) -> None:
         self.directory = directory
-        self.uri = _uri_of(directory, uri)
-        self.project = project
+        self.uri = store_of(directory, uri)
+        self.project = project_of(directory, project)
         self.warn = warn
         self.problem = ""
         """Why MLflow's record is behind; empty while it is not."""
@@ -55,6 +58,8 @@ class Tracker:
 
     def start(self) -> None:
         """Begin, with whatever the folder holds already."""
+        # Ray Tune imports MLflow too, and two threads that do so at once lock each other out: so here, not in ours.
+        import_mlflow()
         self._changed.set()
         self._thread.start()
 
@@ -117,23 +122,65 @@ def sync(directory: StudyDirectory, uri: str | None = None, *, project: str | No
             f"study {directory.name!r} is being run by process {owner['pid']} on {owner['host']}, which keeps MLflow "
             "up to date; sync when it has ended"
         )
-    link = read_link(directory)
-    store = _uri_of(directory, uri)
-    try:
-        projection = open_projection(directory, store, project or (link.project if link else PROJECT))
+    store = store_of(directory, uri)
+    with errors_explained(store):
+        projection = open_projection(directory, store, project_of(directory, project))
         projection.update(final=True)
-    except StudyError:
-        raise
-    except Exception as error:
-        log.info("sync failed", exc_info=error)
-        raise StudyError(f"MLflow at {without_password(store)} cannot be written: {explain(error)}") from error
     return len(projection.runs) - 1
 
 
-def open_projection(directory: StudyDirectory, uri: str, project: str) -> Projection:
+def open_for_reading(directory: StudyDirectory, store: str) -> Projection:
+    """A study's runs in a store, recorded now if they are not there yet."""
+    with errors_explained(store):
+        projection = open_projection(directory, store, project_of(directory, None))
+        if not projection.runs:
+            projection.update(final=directory.owner() is None)
+    return projection
+
+
+def record_comparison(directories: Sequence[StudyDirectory], folder: Path, uri: str | None = None) -> None:
+    """Show the files of a comparison in MLflow as a run of its own, one per set of studies, made anew each time."""
+    store, project = store_of(directories[0], uri), project_of(directories[0], None)
+    names = ", ".join(sorted(directory.name for directory in directories))
+    with errors_explained(store):
+        client = connect(store)
+        experiment = experiment_of(client, store, directories[0].path.parent, project)
+        found = client.search_runs([experiment], f"tags.comparison = '{names}'", max_results=1)
+        tags = {"comparison": names, "mlflow.runName": f"comparison of {names}"}
+        run = found[0] if found else client.create_run(experiment, tags=tags)
+        for name in ("pareto.html", "pareto.png"):
+            client.log_artifact(run.info.run_id, str(folder / name), "front")
+        client.set_terminated(run.info.run_id)
+
+
+def open_projection(directory: StudyDirectory, store: str, project: str) -> Projection:
     from study.projection import Projection
 
-    return Projection(directory, connect(uri), uri, project)
+    return Projection(directory, connect(store), store, project)
+
+
+@contextlib.contextmanager
+def errors_explained(store: str) -> Iterator[None]:
+    """Turn whatever MLflow and the libraries below it raise into a StudyError of one sentence."""
+    try:
+        yield
+    except StudyError:
+        raise
+    except Exception as error:
+        log.info("MLflow failed", exc_info=error)
+        raise StudyError(f"MLflow at {without_password(store)} cannot be used: {explain(error)}") from error
+
+
+def store_of(directory: StudyDirectory, uri: str | None) -> str:
+    """The store asked for, or the one of the last recording, or the one beside the studies."""
+    link = read_link(directory)
+    return store_uri(directory.path.parent, uri or (link.uri if link else None))
+
+
+def project_of(directory: StudyDirectory, project: str | None) -> str:
+    """The experiment asked for, or the one of the last recording, or MLflow's own setting, or ours."""
+    link = read_link(directory)
+    return project or (link.project if link else os.environ.get("MLFLOW_EXPERIMENT_NAME") or PROJECT)
 
 
 def explain(error: Exception) -> str:
@@ -160,9 +207,3 @@ SIGNS = {
     "readonly database": "the database file is read-only",
 }
 """Part of an error's text -> what it means."""
-
-
-def _uri_of(directory: StudyDirectory, uri: str | None) -> str:
-    """The store asked for, or the one of the last recording, or the one beside the studies."""
-    link = read_link(directory)
-    return store_uri(directory.path.parent, uri or (link.uri if link else None))

@@ -10,6 +10,12 @@ import typer
 
 StudiesOption = Annotated[Path, typer.Option("--studies", help="Folder that holds the studies.", envvar="NT_STUDIES")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+MlflowOption = Annotated[
+    str | None, typer.Option("--mlflow", help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")
+]
+ProjectOption = Annotated[
+    str | None, typer.Option("--project", help="MLflow experiment of the study.", envvar="MLFLOW_EXPERIMENT_NAME")
+]
 STUDIES = Path("studies")
 
 

@@ -1,0 +1,52 @@
+"""`nt-study compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.commands.options import STUDIES, JsonOption, MlflowOption, StudiesOption, print_json
+from study.errors import StudyError
+
+
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names of two studies or more.")],
+    out: Annotated[Path, typer.Option(help="Folder to write pareto.html and pareto.png to.")] = Path("comparison"),
+    record: Annotated[bool, typer.Option("--record", help="Show the plot in MLflow as well.")] = False,
+    mlflow: MlflowOption = None,
+    studies: StudiesOption = STUDIES,
+    as_json: JsonOption = False,
+) -> None:
+    """Lay the fronts of several studies over each other: which baseline is the more robust at which accuracy."""
+    from analysis.figures.pareto import pareto_html, pareto_png
+    from study.directory import find
+    from study.front import front_of
+    from trainables.files import write_atomically
+
+    if len(set(names)) < 2:
+        raise StudyError("name at least two different studies to compare; one alone: nt-study front NAME")
+    directories = [find(studies, name) for name in dict.fromkeys(names)]
+    fronts = [front_of(directory) for directory in directories]
+    try:
+        write_atomically(out / "pareto.html", pareto_html(*fronts).encode())
+        write_atomically(out / "pareto.png", pareto_png(*fronts))
+    except OSError as error:
+        raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+    if record:
+        from study.tracking import record_comparison
+
+        record_comparison(directories, out, mlflow)
+    if as_json:
+        print_json({"studies": [front.to_dict() for front in fronts], "plot": str(out / "pareto.html")})
+        return
+    from rich.console import Console
+
+    from study.commands.front import front_table
+
+    console = Console()
+    for front in fronts:
+        console.print(f"\nstudy [bold]{front.study}[/]")
+        console.print(front_table(front))
+    console.print(f"\nThe plot is {out / 'pareto.html'}")
