@@ -83,8 +83,8 @@ class Recipe:
     """Scale of the score whose change is penalised. λ has this scale's inverse square as its unit."""
     calibrate: bool = False
     """Fit the map from native output to MOS on the training predictions after every epoch (LinearityIQA's k and b)."""
-    flip: bool = True
-    """Mirror training views at random."""
+    augment: Literal["none", "mirror", "dihedral"] = "mirror"
+    """How training views are turned at random: not at all, left-right, or in all eight ways a square can lie."""
     crops_per_image: int = 1
     """Training views drawn from each image per epoch."""
     training_crop: int | None = None

@@ -126,7 +126,7 @@ class Training:
             batch_size=stage.batch_size,
             seed=self.config.seed,
             epoch=self.epoch,
-            flip=self.config.recipe.flip,
+            augment=self.config.recipe.augment,
             crops_per_image=self.config.recipe.crops_per_image,
             drop_last=self._drops_last(stage),
         )

@@ -12,6 +12,7 @@ from trainables.data.store import ImageStore, Indices, Pixels, stack_images
 from trainables.seeding import torch_generator
 
 ViewMode = Literal["crop", "resize"]
+Augment = Literal["none", "mirror", "dihedral"]
 
 
 def training_batches(
@@ -25,15 +26,17 @@ def training_batches(
     batch_size: int,
     seed: int,
     epoch: int,
-    flip: bool = True,
+    augment: Augment = "mirror",
     crops_per_image: int = 1,
     drop_last: bool = False,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """One epoch's `(images, targets)`: float32 `(B, 3, height, width)` in [0, 1] and `(B,)`, B at most `batch_size`.
 
     Each of `indices` is seen `crops_per_image` times, in an order drawn from (seed, epoch), and so are each view's
-    crop and mirroring: the same arguments give the same batches in any process. `crop` cuts a random window, `resize`
-    takes the whole image. `targets` belong to `indices`. Raises ValueError for an image too small for the crop.
+    crop and augmentation: the same arguments give the same batches in any process. `crop` cuts a random window,
+    `resize` takes the whole image. `mirror` swaps left and right in half of the views; `dihedral` also swaps top and
+    bottom, and rows and columns of square views, each in half of them. `targets` belong to `indices`. Raises
+    ValueError for an image too small for the crop.
     """
     if len(indices) == 0 or len(indices) != len(targets):
         raise ValueError(f"training batches need as many targets as images, and one at least, not {len(targets)}")
@@ -41,15 +44,25 @@ def training_batches(
     num_views = len(indices) * crops_per_image
     order = torch.randperm(num_views, generator=generator).numpy() // crops_per_image
     positions = torch.rand(num_views, 2, generator=generator, dtype=torch.float64).numpy()
-    is_mirrored = torch.rand(num_views, generator=generator) < (0.5 if flip else 0.0)
+    is_turned = torch.rand(num_views, 3, generator=generator) < 0.5
     image_of_view = np.asarray(indices)[order]
     target_of_view = torch.as_tensor(np.asarray(targets, dtype=np.float32)[order])
     for start in range(0, num_views - batch_size + 1 if drop_last else num_views, batch_size):
         view = slice(start, start + batch_size)
         batch = _views(store, image_of_view[view], positions[view], height=height, width=width, mode=mode)
-        mirrored = is_mirrored[view].nonzero().squeeze(1)
-        batch[mirrored] = transforms.horizontal_flip(batch[mirrored])
-        yield to_unit_range(batch), target_of_view[view]
+        yield to_unit_range(_augmented(batch, is_turned[view], augment)), target_of_view[view]
+
+
+def _augmented(batch: torch.Tensor, is_turned: torch.Tensor, augment: Augment) -> torch.Tensor:
+    """`batch` with the views turned that `is_turned` (B, 3) marks: left-right, top-bottom, rows-columns."""
+    dims: dict[Augment, tuple[int, ...]] = {"none": (), "mirror": (3,), "dihedral": (3, 2)}
+    for column, dim in enumerate(dims[augment]):
+        chosen = is_turned[:, column].nonzero().squeeze(1)
+        batch[chosen] = batch[chosen].flip(dim)
+    if augment == "dihedral" and batch.shape[2] == batch.shape[3]:
+        chosen = is_turned[:, 2].nonzero().squeeze(1)
+        batch[chosen] = batch[chosen].transpose(2, 3)
+    return batch
 
 
 def to_unit_range(images: torch.Tensor) -> torch.Tensor:
