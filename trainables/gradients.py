@@ -22,13 +22,15 @@ def input_gradient(score: Score, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Scores (N,) and d score_i / d input_i, shaped as `inputs`; both detached.
 
     In evaluation mode images do not interact, so the gradient of the sum holds every image's own. A score that
-    ignores its input has the gradient 0.
+    ignores its input has the gradient 0. Raises ValueError for scores of another shape or that are not finite.
     """
     with torch.enable_grad():
         leaf = inputs.detach().requires_grad_()
         scores = final_scores(score(leaf))
         if len(scores) != len(inputs):
             raise ValueError(f"a score function must return one score per image, got {len(scores)} for {len(inputs)}")
+        if not torch.isfinite(scores).all():
+            raise ValueError("the score is NaN or infinite; the model's training diverged or its weights are damaged")
         if not scores.requires_grad:
             return scores, torch.zeros_like(inputs)
         (gradient,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)

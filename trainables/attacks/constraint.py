@@ -20,7 +20,7 @@ def constrain(adversarial: Tensor, clean: Tensor, eps: float | None) -> Tensor:
     if adversarial.shape != clean.shape:
         raise ValueError(f"the attack returned shape {tuple(adversarial.shape)} for images of {tuple(clean.shape)}")
     if not torch.isfinite(adversarial).all():
-        raise ValueError("the attack returned NaN or infinite pixels; check the model for NaN weights")
+        raise ValueError("the attack returned NaN or infinite pixels; check its parameters and the model")
     adversarial = adversarial.detach()
     return adversarial.clamp(0, 1) if eps is None else project(adversarial, clean, eps)
 

@@ -1,0 +1,389 @@
+"""What every attack owes its caller, and the known traps of the originals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from small_models import noisy_gradients, pixels, small_scorer, trained_scorer
+from torch import Tensor
+
+from trainables.attacks import ATTACKS, create_attack
+from trainables.attacks.base import Attack, clean_pass
+from trainables.attacks.constraint import round_to_8_bit
+from trainables.attacks.kor import Korhonen
+from trainables.models.scorer import Scorer
+
+LEVELS, QUALITY = noisy_gradients(12, seed=5)
+IMAGES = pixels(LEVELS)
+MODEL = trained_scorer()
+BOUNDED = ("fgsm", "ifgsm", "noise", "apgd", "transfer")
+
+
+def attack_by_name(name: str, **params: Any) -> Attack:
+    """Every attack of the registry, short enough for a test."""
+    own: dict[str, dict[str, Any]] = {
+        "perceptual": {"steps": 3},
+        "uap": {"perturbation": 0.1 * torch.sin(torch.arange(3 * 10 * 7.0)).view(3, 10, 7)},
+        "apgd": {"steps": 6, "restarts": 2},
+        "transfer": {"source": MODEL},
+    }
+    return create_attack(name, **(own.get(name, {}) | params))
+
+
+def change(attack: Attack, model: Scorer = MODEL) -> Tensor:
+    with torch.no_grad():
+        return (model(attack(model, IMAGES)) - model(IMAGES)).abs()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_results_are_images_and_do_not_depend_on_the_batch(name: str) -> None:
+    attack = attack_by_name(name)
+    together = attack(MODEL, IMAGES)
+    assert together.shape == IMAGES.shape
+    assert not together.requires_grad
+    assert 0 <= together.min() <= together.max() <= 1
+    assert not torch.equal(together, IMAGES)
+    alone = torch.cat([attack(MODEL, image[None]) for image in IMAGES])
+    turned = attack(MODEL, IMAGES.flip(0)).flip(0)
+    # A pixel whose gradient is nearly zero may take either sign when the batch's sums are rounded otherwise; 99 steps
+    # of `kor` carry that on, by one grey level.
+    share = 0.01 if name == "kor" else 2e-3
+    for other in (alone, turned):
+        assert ((together - other).abs() > 1e-6).float().mean() < share
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_model_is_left_as_it_was(name: str) -> None:
+    model = small_scorer()
+    model.train()
+    model.network.head.eval()  # type: ignore[union-attr]
+    model.network.features[0].weight.requires_grad_(False)  # type: ignore[index, union-attr]
+    model.network.head[1].bias.grad = torch.ones(1)  # type: ignore[index, union-attr]
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    learning = [parameter.requires_grad for parameter in model.parameters()]
+    attack_by_name(name)(model, IMAGES[:4])
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes
+    assert [parameter.requires_grad for parameter in model.parameters()] == learning
+    grads = [parameter.grad for parameter in model.parameters()]
+    assert grads[-1] is not None and grads[-1].item() == 1
+    assert all(grad is None for grad in grads[:-1])
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_constant_score_gives_no_nan(name: str) -> None:
+    constants = {
+        "ignoring its input": lambda images: torch.full((len(images),), 50.0),
+        "with zero gradient": lambda images: images.sum((1, 2, 3)) * 0 + 50,
+    }
+    for score in constants.values():
+        params = {"source": score} if name == "transfer" else {}
+        adversarial = attack_by_name(name, **params)(score, IMAGES[:3])
+        assert torch.isfinite(adversarial).all()
+        if name in ("fgsm", "ifgsm", "kor", "transfer"):
+            assert torch.equal(adversarial, IMAGES[:3])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(BOUNDED),
+    eps=st.floats(1e-3, 1.0),
+    alpha=st.floats(1e-4, 1.0),
+    seed=st.integers(0, 1000),
+)
+def test_the_budget_holds(name: str, eps: float, alpha: float, seed: int) -> None:
+    params: dict[str, Any] = {"eps": eps}
+    if name in ("fgsm", "ifgsm"):
+        params["alpha"] = alpha
+    if name == "transfer":
+        params = {"attack": create_attack("ifgsm", eps=eps, alpha=alpha)}
+    images = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(seed)).round(decimals=1)
+    adversarial = attack_by_name(name, **params)(MODEL, images)
+    assert 0 <= adversarial.min() <= adversarial.max() <= 1
+    assert (adversarial - images).abs().max() <= eps + 1e-6
+    on_file = round_to_8_bit(images)
+    rounded = round_to_8_bit(attack_by_name(name, **params)(MODEL, on_file))
+    assert (rounded - on_file).abs().max() <= eps + 0.5 / 255 + 1e-6
+
+
+@settings(max_examples=25, deadline=None)
+@given(eps=st.floats(1e-3, 0.2), alpha=st.floats(1e-3, 0.2))
+def test_one_step_of_fgsm_moves_pixels_by_the_smaller_of_alpha_and_eps(eps: float, alpha: float) -> None:
+    clean = clean_pass(MODEL, IMAGES)
+    adversarial = create_attack("fgsm", eps=eps, alpha=alpha)(MODEL, IMAGES)
+    moved = (adversarial - IMAGES).abs()
+    step = min(alpha, eps)
+    is_free = (torch.minimum(IMAGES, 1 - IMAGES) >= step) & (clean.gradient != 0)
+    torch.testing.assert_close(moved[is_free], torch.full_like(moved[is_free], step), atol=1e-6, rtol=0)
+    assert (moved[clean.gradient == 0] == 0).all()
+
+
+def linear_score(weights: Tensor, offset: float = 0.0) -> Any:
+    return lambda images: (images * weights).sum((1, 2, 3)) + offset
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), eps=st.floats(1e-3, 0.2), offset=st.sampled_from([0.0, 100.0]))
+def test_fgsm_is_optimal_on_a_linear_scorer(seed: int, eps: float, offset: float) -> None:
+    """Theorem 1: no change of the budget moves a linear score by more than eps times the gradient's L1 norm."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(3, 12, 12, generator=generator)
+    images = 0.3 + 0.4 * torch.rand(4, 3, 12, 12, generator=generator)
+    score = linear_score(weights, offset)
+    change = score(create_attack("fgsm", eps=eps, alpha=eps)(score, images)) - score(images)
+    optimum = eps * weights.abs().sum()
+    torch.testing.assert_close(change.abs(), optimum.expand(4), rtol=1e-3, atol=1e-3)
+    is_raised = score(images) <= 50
+    assert ((change > 0) == is_raised).all()
+
+
+def test_a_score_of_exactly_fifty_is_raised() -> None:
+    images = torch.full((1, 3, 12, 12), 0.5)
+    weights = torch.randn(3, 12, 12, generator=torch.Generator().manual_seed(0)).sign()
+    score = lambda batch: ((batch - 0.5) * weights).sum((1, 2, 3)) + 50  # noqa: E731
+    assert score(images).item() == 50
+    assert score(create_attack("fgsm")(score, images)).item() > 50
+
+
+def test_alpha_does_not_matter_to_one_step_beyond_eps() -> None:
+    first, second = (create_attack("fgsm", alpha=alpha)(MODEL, IMAGES) for alpha in (0.005, 0.7))
+    assert torch.equal(first, second)
+
+
+def test_strength_order_on_a_trained_model() -> None:
+    noise, fgsm, ifgsm, apgd = (
+        change(attack_by_name(name, **params)).mean().item()
+        for name, params in (
+            ("noise", {}),
+            ("fgsm", {}),
+            ("ifgsm", {"alpha": 0.001}),
+            ("apgd", {"steps": 20, "restarts": 3}),
+        )
+    )
+    assert 5 * noise < fgsm <= ifgsm <= apgd
+
+
+def test_apgd_keeps_its_best_iterate() -> None:
+    """Never weaker than FGSM on any image, and never weaker with more restarts."""
+    fgsm = change(create_attack("fgsm"))
+    once, thrice = (change(create_attack("apgd", steps=8, restarts=restarts)) for restarts in (1, 3))
+    assert (once >= fgsm - 1e-4).all()
+    assert (thrice >= once - 1e-4).all()
+    assert thrice.mean() > fgsm.mean()
+
+
+def test_a_clean_pass_made_before_gives_the_same() -> None:
+    clean = clean_pass(MODEL, IMAGES)
+    for name in ("fgsm", "ifgsm", "apgd", "perceptual"):
+        attack = attack_by_name(name)
+        assert torch.equal(attack(MODEL, IMAGES, clean=clean), attack(MODEL, IMAGES))
+
+
+@pytest.mark.parametrize("loss", ["mae", "mse", "mae_released"])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_distance_losses_warn_and_stay_where_they_have_no_gradient(loss: str, steps: int) -> None:
+    """The originals take a full step along rounding noise here if the clean score comes from another batch."""
+    with pytest.warns(UserWarning, match="no gradient at the clean image"):
+        adversarial = create_attack("fgsm", loss=loss, steps=steps)(MODEL, IMAGES)
+    assert torch.equal(adversarial, IMAGES)
+
+
+def test_the_label_can_be_the_reference() -> None:
+    mos = torch.from_numpy(QUALITY).float()
+    attack = create_attack("fgsm", loss="mae", reference="mos")
+    with torch.no_grad():
+        before, after = (MODEL(images) - mos for images in (IMAGES, attack(MODEL, IMAGES, mos=mos)))
+    assert (after.abs() > before.abs()).all()
+    with pytest.raises(ValueError, match="one MOS per image"):
+        attack(MODEL, IMAGES)
+
+
+def test_the_best_perceptual_iterate_is_the_stronger_attack() -> None:
+    last, best, longer = (
+        change(create_attack("perceptual", weight=1e3, steps=steps, best_iterate=keeps))
+        for steps, keeps in ((6, False), (6, True), (11, True))
+    )
+    assert (best >= last - 1e-4).all()
+    assert (best > last + 1e-2).any()
+    assert (longer >= best - 1e-4).all()
+
+
+def test_a_heavy_weight_leaves_the_perceptual_attack_with_its_noise() -> None:
+    """What looks like robustness is the control's score change, so both are to be shown."""
+    control, attacked = (create_attack("perceptual", weight=1e9, steps=steps)(MODEL, IMAGES) for steps in (0, 10))
+    assert ((control - IMAGES) * 255).round().unique().tolist() == [-1.0, 0.0]
+    assert ((attacked - control).abs() < 1e-4).float().mean() > 0.9
+
+
+def test_perceptual_corners_carry_only_the_noise() -> None:
+    control, attacked = (create_attack("perceptual", weight=0, steps=steps)(MODEL, IMAGES) for steps in (0, 4))
+    for corner in (slice(None, 5), slice(-5, None)):
+        assert torch.equal(control[..., corner, corner], attacked[..., corner, corner])
+    assert not torch.equal(control[..., :5, -5:], attacked[..., :5, -5:])
+
+
+def test_the_intended_dists_constraint_rewards_similarity() -> None:
+    def mean_square(clean: Tensor, other: Tensor) -> Tensor:
+        return (clean - other).square().mean((1, 2, 3))
+
+    intended, released = (
+        create_attack("perceptual", constraint=constraint, distance=mean_square, weight=1e9, steps=8)(MODEL, IMAGES)
+        for constraint in ("dists", "dists_released")
+    )
+    assert (intended - IMAGES).abs().mean() < 0.01 < (released - IMAGES).abs().mean()
+
+
+@pytest.mark.parametrize("constraint", ["lpips", "dists"])
+def test_missing_metric_weights_are_named(constraint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=rf"{constraint}_weights\.pt and vgg16-397923af\.pth in {tmp_path}"):
+        create_attack("perceptual", constraint=constraint, steps=1)(MODEL, IMAGES)
+
+
+class ScriptedScore:
+    """Image 0 always improves, image 1 never after its first step, image 2 not from call 30 on.
+
+    Images that have stopped are not asked for again, so the script says who is left.
+    """
+
+    def __init__(self) -> None:
+        self.call = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.call += 1
+        improving = 0.1 * self.call
+        scores = [improving]
+        if self.call <= 19:
+            scores.append(1.0 if self.call == 1 else 0.0)
+        if self.call <= 31:
+            scores.append(improving if self.call < 30 else 0.0)
+        return torch.tensor(scores) + 0 * images.sum((1, 2, 3))
+
+
+def test_kor_stops_each_image_when_it_no_longer_improves() -> None:
+    """At least 19 steps, at most 99; from step 20 on, two misses in a row end an image."""
+    levels = torch.full((3, 3, 8, 8), 100.0)
+    _, history = Korhonen(lr=1.0).climb(ScriptedScore(), levels, torch.ones(3, 1, 8, 8))
+    assert [len(losses) for losses in history] == [99, 19, 31]
+
+
+def test_kor_keeps_the_image_after_its_best_step() -> None:
+    """A falling score: the first loss is the lowest, and the image after that first step is the result."""
+    images = torch.full((1, 3, 8, 8), 100 / 255)
+    asked: list[Tensor] = []
+
+    def falling(batch: Tensor) -> Tensor:
+        asked.append(batch.detach())
+        return batch.sum((1, 2, 3)) - 1000 * len(asked)
+
+    found, _ = Korhonen(lr=1.0).climb(falling, images * 255, torch.ones(1, 1, 8, 8))
+    assert torch.equal(found / 255, asked[1])
+    assert not torch.equal(found / 255, asked[2])
+
+
+def test_kor_returns_whole_levels_and_spares_quiet_pixels() -> None:
+    images = IMAGES[:2].clone()
+    images[:, :, :, :12] = 0.5  # without activity, so that the map is zero there, two columns in
+    adversarial = create_attack("kor", lr=0.5)(MODEL, images)
+    torch.testing.assert_close(adversarial * 255, (adversarial * 255).round(), atol=1e-4, rtol=0)
+    assert torch.equal(adversarial[:, :, :, :9], (images[:, :, :, :9] * 255 + 0.5).floor() / 255)
+    with torch.no_grad():
+        assert (MODEL(adversarial) > MODEL(images)).all()
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A perturbation as they are published: an RGB image around grey."""
+    levels = np.random.default_rng(0).integers(102, 154, (16, 12, 3)).astype(np.uint8)
+    Image.fromarray(levels).save(tmp_path / "uap.png")
+    return tmp_path / "uap.png"
+
+
+def test_a_published_perturbation_is_tiled_scaled_and_truncated(published: Path) -> None:
+    adversarial = create_attack("uap", perturbation=published, multiplier=0.4)(MODEL, IMAGES)
+    perturbation = np.asarray(Image.open(published), dtype=np.float32) / np.float32(255) - np.float32(0.5)
+    for found, clean in zip(adversarial, LEVELS, strict=True):
+        expected = np.empty(clean.shape)
+        for y, x, c in np.ndindex(*clean.shape):
+            moved = np.float32(clean[y, x, c]) / np.float32(255) + np.float32(0.4) * perturbation[y % 16, x % 12, c]
+            expected[y, x, c] = int(np.float32(255) * np.clip(moved, 0, 1))
+        np.testing.assert_allclose(found.permute(1, 2, 0).numpy() * 255, expected, atol=1e-3)
+
+
+def test_a_perturbation_of_no_strength_changes_no_level(published: Path) -> None:
+    every_level = (torch.arange(256.0) / 255).view(1, 1, 16, 16).repeat(1, 3, 1, 1)
+    attack = create_attack("uap", perturbation=published, multiplier=0)
+    assert torch.equal(attack(MODEL, every_level), every_level)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("fgms", {}, "did you mean 'fgsm'"),
+        ("fgsm", {"epsilon": 0.1}, "did you mean 'eps'"),
+        ("fgsm", {"eps": 0.0}, r"\(0, 1\]"),
+        ("noise", {"eps": 1.5}, r"\(0, 1\]"),
+        ("apgd", {"eps": -0.1}, r"\(0, 1\]"),
+        ("ifgsm", {"steps": 0}, "at least 1"),
+        ("ifgsm", {"alpha": 0.0}, "positive"),
+        ("fgsm", {"loss": "l2"}, "mid"),
+        ("fgsm", {"reference": "label"}, "clean, raw or mos"),
+        ("noise", {"kind": "gauss"}, "sign or uniform"),
+        ("perceptual", {"constraint": "psnr"}, "ssim"),
+        ("perceptual", {"constraint": "linf"}, "weight=0"),
+        ("perceptual", {"steps": -1}, "negative"),
+        ("kor", {"lr": 0.0}, "grey levels"),
+        ("kor", {"adam": "keras"}, "matlab or torch"),
+        ("uap", {"perturbation": torch.zeros(1, 8, 8)}, r"\(3, h, w\)"),
+        ("uap", {"perturbation": "nowhere.png"}, "cannot be read"),
+        ("uap", {"perturbation": torch.zeros(3, 8, 8), "multiplier": -1}, "multiplier"),
+        ("apgd", {"restarts": 0}, "at least 1"),
+    ],
+)
+def test_bad_parameters_are_refused(name: str, params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_attack(name, **params)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_a_perturbation_with_the_wrong_channels_is_refused(mode: str, tmp_path: Path) -> None:
+    Image.new(mode, (8, 8)).save(tmp_path / "uap.png")
+    with pytest.raises(ValueError, match="must be an 8-bit RGB image"):
+        create_attack("uap", perturbation=tmp_path / "uap.png")
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.rand(3, 24, 24),
+        torch.rand(2, 1, 24, 24),
+        torch.rand(0, 3, 24, 24),
+        torch.full((1, 3, 24, 24), 1.5),
+        torch.full((1, 3, 24, 24), -0.1),
+        torch.full((1, 3, 24, 24), torch.nan),
+        torch.zeros(1, 3, 24, 24, dtype=torch.uint8),
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused(images: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        create_attack("fgsm")(MODEL, images)
+
+
+def test_a_score_of_the_wrong_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="one score per image"):
+        create_attack("fgsm")(lambda images: images.sum().view(1), IMAGES)
+    with pytest.raises(ValueError, match="must return"):
+        create_attack("fgsm")(lambda images: images, IMAGES)
+
+
+def test_a_model_with_nan_weights_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        create_attack("fgsm")(lambda images: images.sum((1, 2, 3)) * torch.nan, IMAGES)

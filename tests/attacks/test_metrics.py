@@ -1,0 +1,96 @@
+"""The paper's metrics, against reference values and their defining properties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from trainables import metrics
+
+ARRAYS = dict(np.load(Path(__file__).parent.parent / "golden" / "attacks" / "metrics.npz"))
+CASES = sorted({key.split("/")[0] for key in ARRAYS})
+Metric = Callable[..., float]
+KEYS: dict[Metric, str] = {
+    metrics.rmse: "rmse",
+    metrics.srocc: "srocc_scipy",
+    metrics.plcc: "plcc",
+    metrics.krocc: "krocc_tau_b_scipy",
+    metrics.r_robustness: "R_log10_eps0",
+}
+scores = st.lists(st.floats(0, 100), min_size=3, max_size=20)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("metric", KEYS)
+def test_reference_values(metric: Metric, case: str) -> None:
+    found = metric(ARRAYS[f"{case}/before_or_mos"], ARRAYS[f"{case}/after_or_pred"])
+    np.testing.assert_allclose(found, ARRAYS[f"{case}/{KEYS[metric]}"], atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_r_robustness_with_the_released_guard(case: str) -> None:
+    before, after = ARRAYS[f"{case}/before_or_mos"], ARRAYS[f"{case}/after_or_pred"]
+    found = metrics.r_robustness(before, after, eps=1e-6)
+    np.testing.assert_allclose(found, ARRAYS[f"{case}/R_log10_eps1e-6"], atol=1e-9)
+    swapped = metrics.r_robustness(after, before, eps=1e-6)
+    np.testing.assert_allclose(swapped, ARRAYS[f"{case}/R_log10_eps1e-6_released_swapped_args"], atol=1e-9)
+
+
+@given(y=scores, f=scores)
+def test_rank_metrics_ignore_monotone_maps(y: list[float], f: list[float]) -> None:
+    count = min(len(y), len(f))
+    reference, compared = np.round(y[:count], 3), np.round(f[:count], 3)
+    for metric in (metrics.srocc, metrics.krocc):
+        direct, mapped = metric(reference, compared), metric(np.sqrt(reference), 3 * compared - 7)
+        np.testing.assert_allclose(direct, mapped, atol=1e-9)
+
+
+@given(y=scores)
+def test_r_robustness_is_at_least_its_bound(y: list[float]) -> None:
+    """Jensen: mean log10(M / d) with M >= 50 is at least log10(50 / RMSE), which rules out the natural logarithm."""
+    before = np.array(y)
+    after = before + np.linspace(1, 5, len(before))
+    assert metrics.r_robustness(before, after) >= math.log10(50 / metrics.rmse(before, after)) - 1e-9
+
+
+@given(y=scores, scale=st.floats(0.1, 10))
+def test_plcc_ignores_scale_and_rmse_does_not(y: list[float], scale: float) -> None:
+    reference = np.array(y)
+    assume(np.ptp(reference) > 1)
+    compared = reference[::-1]
+    assert metrics.plcc(reference, scale * compared) == pytest.approx(metrics.plcc(reference, compared), abs=1e-9)
+    assert metrics.rmse(reference, reference + scale) == pytest.approx(scale)
+
+
+def test_edge_cases() -> None:
+    constant, varying = [4.0, 4.0, 4.0], [1.0, 2.0, 4.0]
+    for metric in (metrics.srocc, metrics.plcc, metrics.krocc):
+        assert math.isnan(metric(varying, constant))
+        assert math.isnan(metric([1.0], [2.0]))
+        assert metric([1.0, 2.0], [5.0, 3.0]) == pytest.approx(-1)
+    assert metrics.r_robustness(varying, [1.0, 3.0, 5.0]) == math.inf
+    assert metrics.unchanged(varying, [1.0, 3.0, 4.0]) == 2
+    assert metrics.r_robustness([90.0], [89.0]) == pytest.approx(math.log10(90))
+    assert metrics.r_robustness([0.2], [0.1], low=0, high=1) == pytest.approx(math.log10(8))
+
+
+@pytest.mark.parametrize(
+    ("reference", "compared", "message"),
+    [
+        ([1.0, math.nan], [1.0, 2.0], "NaN or infinity for 1 of 2"),
+        ([1.0, 2.0], [1.0, math.inf], "NaN or infinity"),
+        ([1.0, 2.0], [1.0], "equally long"),
+        ([], [], "non-empty"),
+        ([[1.0, 2.0]], [[1.0, 2.0]], "equally long"),
+    ],
+)
+def test_bad_scores_are_refused(reference: list[float], compared: list[float], message: str) -> None:
+    for metric in KEYS:
+        with pytest.raises(ValueError, match=message):
+            metric(reference, compared)
