@@ -32,8 +32,6 @@ DEFAULTS = {
 """MLflow's own settings where the user has not set them. Its 120 s and 7 retries would hide an outage for minutes;
 what could not be recorded is replayed anyway. A study tells nobody that it runs."""
 PAGE = 1000
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Keeps MLflow's UI from taking the experiment for one of LLM traces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +111,7 @@ def experiment_of(client: MlflowClient, uri: str, studies: Path, project: str) -
     if found is None:
         local = uri == store_uri(studies, None)
         location = (studies / "mlartifacts").resolve().as_uri() if local else None
-        return str(client.create_experiment(project, artifact_location=location, tags=KIND))
+        return str(client.create_experiment(project, artifact_location=location))
     if found.lifecycle_stage != "active":
         raise StudyError(
             f"MLflow's experiment {project!r} has been deleted; bring it back with "

@@ -18,8 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.front import Front
 from study.directory import StudyDirectory
-from study.front import refresh_front
+from study.front import front_of, refresh_front
 from study.mlflow_links import view_tag
 from study.mlflow_store import PROJECT, experiment_of, find_runs, flatten, read_link, write_link
 from study.study_report import describe, hypervolumes, write_front_report
@@ -91,7 +92,11 @@ class Projection:
     def _create_study_run(self) -> None:
         environment = self.directory.read_json("environment.json")
         commit = str(environment.get("code", "")).removesuffix("+changes")
-        started = _milliseconds(self.directory.path / "environment.json")
+        ends = [
+            self._end(folder.name) for folder in self.directory.trials.glob("*") if (folder / "config.json").exists()
+        ]
+        # Not the file's time alone: a copied folder is younger than what happened in it. The same goes for trials.
+        started = min([_milliseconds(self.directory.path / "environment.json"), *ends])
         self._create_run(STUDY, self.directory.name, started, {"mlflow.source.git.commit": commit})
         self.client.set_experiment_tag(self.experiment, *view_tag(self.directory.name, self.study_file.objectives))
 
@@ -119,6 +124,14 @@ class Projection:
         if complete == self._drawn or (time.monotonic() < self._front_due and not final):
             return
         write_link(self.directory, self.uri, self.project, {key: run.info.run_id for key, run in self.runs.items()})
+        digest = _digest(front_of(self.directory))
+        if self.runs[STUDY].data.tags.get("front") != digest:
+            self._draw_front(complete)
+            self._log(STUDY, tags={"front": digest})
+        self._drawn = complete
+        self._front_due = time.monotonic() + FRONT_EVERY
+
+    def _draw_front(self, complete: set[str]) -> None:
         front = refresh_front(self.directory)
         run_id = self.runs[STUDY].info.run_id
         with tempfile.TemporaryDirectory(prefix="nt-study-") as report:
@@ -127,8 +140,6 @@ class Projection:
                 self.client.log_artifacts(run_id, folder, "front")
         self._send_hypervolumes(complete)
         self._log(STUDY, tags={"mlflow.note.content": describe(front, self.experiment, run_id)})
-        self._drawn = complete
-        self._front_due = time.monotonic() + FRONT_EVERY
 
     def _has_a_point(self, trial: TrialSummary) -> bool:
         """Whether the trial can be on a front."""
@@ -151,7 +162,8 @@ class Projection:
         if trial.state in ENDED:
             self._ended[name] = trial
         if name not in self.runs:
-            self._create_run(name, name, _milliseconds(folder / "config.json"), {"trial": name})
+            started = min(_milliseconds(folder / "config.json"), self._end(name) - int(trial.seconds * 1000))
+            self._create_run(name, name, started, {"trial": name})
         digest = _digest(trial)
         if self.runs[name].data.tags.get("digest") == digest:
             return
@@ -267,9 +279,9 @@ def batched(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _digest(trial: TrialSummary) -> str:
-    """Equal for equal trials; another one as soon as anything that is recorded changes."""
-    return hashlib.sha256(json.dumps(asdict(trial), sort_keys=True).encode()).hexdigest()[:16]
+def _digest(content: TrialSummary | Front) -> str:
+    """Equal for equal trials or fronts; another one as soon as anything that is recorded changes."""
+    return hashlib.sha256(json.dumps(asdict(content), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _stamp(folder: Path, alive: bool) -> Stamp:

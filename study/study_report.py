@@ -42,11 +42,13 @@ def describe(front: Front, experiment: str, run_id: str) -> str:
     header = ["trial", "λ", "h", *titles, ""]
     return "\n".join(
         [
-            f"### The front: {len(front.members)} of {len(front.points)} trials",
+            *_summary(front),
             "",
             f"[**Open the interactive plot**]({plot(experiment, run_id)}) (artifact `front/pareto.html`), "
             f"[the trials as a table]({trials(experiment, front.study)}) "
             f"or [as charts]({charts(experiment, front.study)}).",
+            "",
+            f"### The front: {len(front.members)} of {len(front.points)} trials",
             "",
             f"| {' | '.join(header)} |",
             f"|{'---|' * len(header)}",
@@ -58,6 +60,17 @@ def describe(front: Front, experiment: str, run_id: str) -> str:
             f"Take the knee home: `nt-study export {front.study} --pick knee --out DIR`",
         ]
     )
+
+
+def _summary(front: Front) -> list[str]:
+    """What the study found, in a line or two: MLflow shows the first lines of a description."""
+    knee, before = front.knee, front.baseline
+    setting = f"λ = {knee.lam:.2g}, h = {knee.step_size:.2g}" if knee.lam else "λ = 0"
+    lines = [f"**The knee is `{knee.trial}`** ({setting})."]
+    if before is not None and before != knee:
+        changes = [f"{name} {before.test[name]:.3g} → {knee.test[name]:.3g}" for name in front.objectives]
+        lines.append(f"From λ = 0 to the knee, on test: {', '.join(changes)}.")
+    return lines
 
 
 def write_front_report(front: Front, report: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search_spaces.schema import StudyFileError
 from study.directory import StudyDirectory
 from study.errors import StudyError
 from study.mlflow_store import PROJECT, connect, experiment_of, import_mlflow, read_link, store_uri, without_password
@@ -164,7 +165,7 @@ def errors_explained(store: str) -> Iterator[None]:
     """Turn whatever MLflow and the libraries below it raise into a StudyError of one sentence."""
     try:
         yield
-    except StudyError:
+    except (StudyError, StudyFileError):
         raise
     except Exception as error:
         log.info("MLflow failed", exc_info=error)
