@@ -95,7 +95,7 @@ def pareto_html(*fronts: Front) -> str:
     names = ", ".join(front.study for front in fronts)
     content = {
         "NAMES": html.escape(names),
-        "SUMMARY": html.escape(" ".join(_sentence(front) for front in fronts)),
+        "SUMMARY": html.escape(" ".join(front_sentence(front) for front in fronts)),
         # "</script>" inside a JSON string would end the script that holds it.
         "DATA": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
         "PLOTLY": plotly.offline.get_plotlyjs(),
@@ -236,7 +236,8 @@ def _details(front: Front, point: TrialPoint) -> dict[str, Any]:
     }
 
 
-def _sentence(front: Front) -> str:
+def front_sentence(front: Front) -> str:
+    """What the study found, in two sentences of plain text."""
     accuracy, robustness = front.objectives[:2]
     knee = front.knee.validation
     text = (

@@ -93,6 +93,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_yscale("log")
     if panel.x_ticks:
         axes.set_xticks(panel.x_ticks.at, panel.x_ticks.text)
+        axes.set_xlim(panel.x_ticks.at[0] - 0.3, panel.x_ticks.at[-1] + 0.3)
     if panel.y_ticks:
         axes.set_yticks(panel.y_ticks.at, panel.y_ticks.text)
     for order, layer in enumerate(panel.layers, start=3):

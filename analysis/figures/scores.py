@@ -46,7 +46,7 @@ def change_panel(tables: Tables, split: str, attack: str = DEFAULT_ATTACK) -> Pa
     layers: list[Layer] = []
     for (name, change), color in zip(changes.items(), _colors(tables), strict=True):
         layers.append(_histogram(change, _edges(list(changes.values())), color))
-        layers.append(_normal(change, color, name))
+        layers.append(_normal(change, color, f"{attack}, {name}"))
     return Panel(
         layers=layers, x_label="change of the score (MOS points)", y_label="density (1 / MOS point)", title=attack
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,16 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.panel import FADED, INK, Bars, ColorScale, Layer, Line, Panel, Points
+from analysis.figures.panel import FADED, INK, Bars, ColorScale, Layer, Line, Panel, Points, Ticks
 from analysis.figures.scale import color_at, decades
 from analysis.labels import lam_text
 
 DASH = {"solid": "solid", "dash": "dash", "dot": "dot"}
 HEIGHT = 460
+LINE = 16
+"""Pixels of a line of text."""
+LABEL_WIDTH, LABEL_HEIGHT = 40, 34
+"""Characters of a label that fit along the axes of a phone."""
 
 
 def to_plotly(panels: Sequence[Panel], columns: int = 1, height: int = HEIGHT) -> go.Figure:
@@ -28,14 +33,19 @@ def to_plotly(panels: Sequence[Panel], columns: int = 1, height: int = HEIGHT) -
         for layer in panel.layers:
             for trace in _traces(layer, panel.color_scale, show_name=layer.name not in named):
                 figure.add_trace(trace, **place)
-        figure.update_xaxes(**_axis(panel.x_label, panel.x_log, panel.x_ticks), **place)
-        figure.update_yaxes(**_axis(panel.y_label, panel.y_log, panel.y_ticks), **place)
+        figure.update_xaxes(**_axis(panel.x_label, LABEL_WIDTH, panel.x_log, panel.x_ticks), **place)
+        figure.update_yaxes(**_axis(panel.y_label, LABEL_HEIGHT, panel.y_log, panel.y_ticks), **place)
     scale = next((panel.color_scale for panel in panels if panel.color_scale), None)
     figure.update_layout(
         template="plotly_white",
         height=height * rows,
         margin={"l": 60, "r": 20, "t": 40 if any(panel.title for panel in panels) else 15, "b": 60},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.19 / rows, "itemsizing": "constant"},
+        legend={
+            "orientation": "h",
+            "yanchor": "top",
+            "y": -_label_height(panels) / (height * rows),
+            "itemsizing": "constant",
+        },
         hoverlabel={"align": "left", "namelength": -1, "bgcolor": "white", "font": {"color": INK, "size": 12}},
         coloraxis=_color_axis(scale) if scale else None,
         barmode="overlay",
@@ -122,13 +132,24 @@ def _bars(layer: Bars, named: dict[str, Any]) -> go.Bar:
     )
 
 
-def _axis(label: str, log: bool, ticks: Any) -> dict[str, Any]:
-    axis: dict[str, Any] = {"title": {"text": label}, "type": "log" if log else "linear", "ticks": "outside"}
+def _label_height(panels: Sequence[Panel]) -> int:
+    """Pixels under the lowest axes for tick labels and title, so that the legend stays clear of them."""
+    lines = [text.count("\n") for panel in panels if panel.x_ticks for text in panel.x_ticks.text]
+    return 85 + LINE * max(lines, default=0)
+
+
+def _axis(label: str, width: int, log: bool, ticks: Ticks | None) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "title": {"text": "<br>".join(textwrap.wrap(label, width))},
+        "type": "log" if log else "linear",
+        "ticks": "outside",
+    }
     axis |= {"linecolor": FADED, "zeroline": False}
     if log:
         axis |= {"exponentformat": "power", "dtick": 1}
     if ticks is not None:
         axis |= {"tickvals": list(ticks.at), "ticktext": [text.replace("\n", "<br>") for text in ticks.text]}
+        axis["range"] = [ticks.at[0] - 0.3, ticks.at[-1] + 0.3]
     return axis
 
 

@@ -103,7 +103,7 @@ def test_the_histogram_is_a_density_and_the_fit_has_the_sample_moments():
     rows = TABLES["λ = 0"].query("attack == 'uap'")
     change = rows["attacked_score"] - rows["clean_score"]
     curve = layers_of(panel, Line)[0]
-    assert curve.name == f"λ = 0: {change.mean():+.2f} ± {change.std(ddof=0):.2f}"
+    assert curve.name == f"uap, λ = 0: {change.mean():+.2f} ± {change.std(ddof=0):.2f}"
     assert np.trapezoid(curve.y, curve.x) == pytest.approx(1.0, abs=1e-3)
 
 

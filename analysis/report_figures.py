@@ -1,0 +1,140 @@
+"""Which figures a report holds, and the result of a study that they are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from analysis.figures.panel import Panel
+from analysis.figures.pareto import comparison_panel, pareto_panel
+from analysis.figures.scores import (
+    before_after_panel,
+    change_panel,
+    gradient_norm_panel,
+    gradient_robustness_panel,
+    theory_panel,
+)
+from analysis.figures.trials import parallel_panel, sweep_panels
+from analysis.front import Front, TrialPoint
+from analysis.labels import lam_text
+from trainables.objectives import DEFAULT_ATTACK
+
+SPLIT = "test"
+"""Choices were made on validation; what is reported is test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """What a report needs of one study."""
+
+    front: Front
+    baseline: str
+    """The model's name in the registry."""
+    data: str
+    """Fingerprint of the images and split."""
+    scores: Mapping[str, pd.DataFrame]
+    """Score tables by trial; the λ=0 baseline's and the reported NT trial's at least."""
+    about: str = ""
+    """One sentence: what was trained on what."""
+    doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The audit's verdicts by trial (`trainables.audit`): no sentence means that nothing is suspicious."""
+    reproduce: Sequence[str] = ()
+    """Commands that make the study again."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Versions, code, hardware, seed."""
+    eps: float | None = None
+    """Of the default attack, for the check of Theorem 1; None leaves it out."""
+    planned_trials: int | None = None
+    """How many trials the study asked for, to tell a partial report."""
+
+    def __post_init__(self) -> None:
+        missing = [point.trial for point in self.compared if point.trial not in self.scores]
+        if missing:
+            raise ValueError(
+                f"study {self.front.study!r} reports trial {missing[0]}, whose score table was not given; read it, too"
+            )
+
+    @property
+    def compared(self) -> list[TrialPoint]:
+        """The λ=0 baseline and the reported NT trial, as far as they have finished."""
+        return [point for point in (self.front.baseline, self.nt_trial) if point is not None]
+
+    @property
+    def nt_trial(self) -> TrialPoint | None:
+        """The NT trial that is reported: the knee, or the most robust member where the knee is the baseline."""
+        candidates = (self.front.knee, self.front.most_robust)
+        return next((point for point in candidates if point.lam > 0), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A figure of a report: its file's name, what it shows, its panels."""
+
+    name: str
+    caption: str
+    panels: Sequence[Panel]
+
+
+def study_figures(result: StudyResult) -> list[Figure]:
+    """The figures that a study's records allow, in the order of the report."""
+    front, study = result.front, result.front.study
+    tables = {f"λ = {lam_text(point.lam)}": result.scores[point.trial] for point in result.compared}
+    figures = [
+        Figure(name=f"{study}_front", caption=f"Front of {study} on validation images.", panels=[pareto_panel(front)]),
+        Figure(
+            name=f"{study}_parallel",
+            caption=f"Parallel coordinates of {study}: hyperparameters and objectives of every trial (validation).",
+            panels=[parallel_panel(front)],
+        ),
+    ]
+    if any(point.lam > 0 for point in front.points):
+        objectives = front.objectives[:2]
+        caption = "Objectives over λ (Figures 7, S5); h varies as well where the search chose it."
+        figures.append(
+            Figure(name=f"{study}_lam", caption=caption, panels=sweep_panels(front.points, "lam", objectives))
+        )
+    if tables:
+        figures += _score_figures(result, tables)
+    metrics = {point.trial: point.test for point in front.points if "gradient_l1" in point.test}
+    if metrics:
+        caption = "R robustness against the gradient norm, a trial a point (Figure 5)."
+        figures.append(
+            Figure(name=f"{study}_norm_r", caption=caption, panels=[gradient_robustness_panel(metrics)]),
+        )
+    return figures
+
+
+def comparison_figure(results: Sequence[StudyResult]) -> Figure:
+    """The fronts of several studies in one pair of axes."""
+    fronts = [result.front for result in results]
+    return Figure(name="fronts", caption="The fronts over each other (validation).", panels=[comparison_panel(fronts)])
+
+
+def _score_figures(result: StudyResult, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
+    study = result.front.study
+    attacks = sorted(set.intersection(*(set(table["attack"]) for table in tables.values())))
+    figures = [
+        Figure(
+            name=f"{study}_before_after",
+            caption="Scores before and after each attack (Figure 1).",
+            panels=[before_after_panel(tables, SPLIT, attack) for attack in attacks],
+        ),
+        Figure(
+            name=f"{study}_change",
+            caption="Distribution of the score's change with the fitted normal density (Figures 1, S1 to S4).",
+            panels=[change_panel(tables, SPLIT, attack) for attack in attacks],
+        ),
+        Figure(
+            name=f"{study}_gradient_norm",
+            caption="Distribution of the gradient's L1 norm (Figure 4).",
+            panels=[gradient_norm_panel(tables, SPLIT)],
+        ),
+    ]
+    if result.eps is not None and DEFAULT_ATTACK in attacks:
+        caption = "Theorem 1: measured change of each score against eps · L1 norm of its gradient."
+        figures.append(
+            Figure(name=f"{study}_theory", caption=caption, panels=[theory_panel(tables, SPLIT, result.eps)]),
+        )
+    return figures

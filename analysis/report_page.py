@@ -1,0 +1,121 @@
+"""A report as one HTML page that needs nothing else: figures by plotly, tables, verdicts, how to make it again."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+
+import plotly.offline
+
+from analysis.figures.pareto import front_sentence
+from analysis.figures.screen import to_plotly
+from analysis.front import Front
+from analysis.labels import lam_text, number, title
+from analysis.report_figures import Figure, StudyResult
+from analysis.tables import Table
+from analysis.tables_as import as_html
+
+PANEL_HEIGHT = 400
+"""Pixels."""
+NO_TABLES = "<p>No study has both a finished λ = 0 baseline and a finished NT trial yet.</p>"
+
+
+def report_page(
+    results: Sequence[StudyResult],
+    figures: Sequence[Sequence[Figure]],
+    shared: Sequence[Figure],
+    tables: Sequence[Table],
+) -> str:
+    """The page. figures: of each study; shared: of all together, shown first."""
+    drawn = [*shared, *(figure for own in figures for figure in own)]
+    places = iter([_figure(figure, position) for position, figure in enumerate(drawn)])
+    names = html.escape(", ".join(result.front.study for result in results))
+    body = ["<h1>NT Study report</h1>", *(next(places) for _ in shared)]
+    body += [_study(result, [next(places) for _ in own]) for result, own in zip(results, figures, strict=True)]
+    body += ["<h2>Tables</h2>", *([as_html(table) for table in tables] or [NO_TABLES])]
+    plots = [json.loads(to_plotly(figure.panels, 1, PANEL_HEIGHT).to_json()) for figure in drawn]
+    content = {
+        "TITLE": names,
+        "BODY": "\n".join(body),
+        # "</script>" inside a JSON string would end the script that holds it.
+        "DATA": json.dumps(plots, allow_nan=False).replace("<", "\\u003c"),
+        "PLOTLY": plotly.offline.get_plotlyjs(),
+    }
+    template = files("analysis").joinpath("report_page.html").read_text(encoding="utf-8")
+    return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], template)
+
+
+def _study(result: StudyResult, figures: Sequence[str]) -> str:
+    front = result.front
+    finished, planned = len(front.points), result.planned_trials
+    partial = (
+        f"<p><b>Partial: {finished} of {planned} trials have finished.</b></p>"
+        if planned and finished < planned
+        else ""
+    )
+    return "\n".join(
+        [
+            f"<h2>{html.escape(front.study)}</h2>",
+            f"<p>{html.escape(' '.join(filter(None, [result.about, front_sentence(front)])))}</p>",
+            partial,
+            _front_table(front),
+            *figures,
+            _verdicts(result),
+            _reproduction(result),
+        ]
+    )
+
+
+def _front_table(front: Front) -> str:
+    names = front.objectives
+    head = ["trial", "λ", "h", *(f"{title(name)}, {split}" for split in ("validation", "test") for name in names), ""]
+    shown = [*front.members, *([front.baseline] if front.baseline and front.baseline not in front.members else [])]
+    rows = []
+    for point in shown:
+        roles = [
+            ("knee", point is front.knee),
+            ("most accurate", point is front.most_accurate),
+            ("most robust", point is front.most_robust),
+            ("λ = 0 baseline", point.is_baseline),
+            ("the paper's λ and h", point.is_paper_setting),
+        ]
+        values = [number(of.get(name)) for of in (point.validation, point.test) for name in names]
+        setting = [lam_text(point.lam), f"{point.step_size:.2g}" if point.lam else "–"]
+        cells = [*setting, *values, ", ".join(role for role, holds in roles if holds)]
+        rows.append(_row(point.trial, cells))
+    heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
+    body = "\n".join(rows)
+    return f'<div class="wide short"><table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def _row(label: str, cells: Sequence[str]) -> str:
+    values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    return f'<tr><th scope="row">{html.escape(label)}</th>{values}</tr>'
+
+
+def _figure(figure: Figure, position: int) -> str:
+    place = f'<div class="plot" data-figure="{position}"></div>'
+    return f"<figure>{place}<figcaption>{html.escape(figure.caption)}</figcaption></figure>"
+
+
+def _verdicts(result: StudyResult) -> str:
+    if not result.doubts:
+        return ""
+    rows = [
+        f"<li><b>{html.escape(trial)}</b>: {html.escape('; '.join(sentences) or 'nothing suspicious')}</li>"
+        for trial, sentences in result.doubts.items()
+    ]
+    return f"<h3>Is the robustness real?</h3><ul>{''.join(rows)}</ul>"
+
+
+def _reproduction(result: StudyResult) -> str:
+    commands = f"<pre>{html.escape(chr(10).join(result.reproduce))}</pre>" if result.reproduce else ""
+    facts = "".join(
+        f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(text)}</td></tr>'
+        for key, text in result.environment.items()
+    )
+    table = f"<table class='facts'>{facts}</table>" if facts else ""
+    return f"<h3>Make it again</h3>{commands}{table}" if commands or table else ""

@@ -1,0 +1,140 @@
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+from score_tables import score_table
+
+from analysis.front import find_front
+from analysis.report import report_files
+from analysis.report_figures import StudyResult
+from trainables.objectives import measure
+
+NOISE = {"baseline": 9.0, "t000": 3.0, "t001": 1.5}
+LAM = {"baseline": 0.0, "t000": 1e-5, "t001": 1e-4}
+
+
+def scores_of(noise: float) -> pd.DataFrame:
+    return pd.concat([score_table(images=24, noise=noise, split=split) for split in ("validation", "test")])
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    return {trial: scores_of(noise) for trial, noise in NOISE.items()}
+
+
+def result(
+    tables: dict[str, pd.DataFrame], study: str = "demo", trials: tuple[str, ...] = tuple(NOISE), **more: Any
+) -> StudyResult:
+    summaries = [
+        {
+            "trial": trial,
+            "lam": LAM[trial],
+            "step_size": 0.01,
+            "state": "complete",
+            "validation": measure(tables[trial], "validation"),
+            "test": measure(tables[trial], "test"),
+            "is_baseline": trial == "baseline",
+        }
+        for trial in trials
+    ]
+    front = find_front(study, summaries)
+    return StudyResult(front=front, baseline="hyperiqa", scores=tables, **{"data": "aaaa", "eps": 0.005, **more})
+
+
+@pytest.fixture(scope="module")
+def files(tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
+    more: dict[str, Any] = {
+        "about": "HyperIQA on photographs.",
+        "reproduce": ["nt-study launch hyperiqa --seed 0"],
+        "environment": {"torch": "2.15"},
+        "doubts": {"t000": [], "t001": ["noise: random noise does <nearly> as well"]},
+        "planned_trials": 5,
+    }
+    return report_files([result(tables, **more)])
+
+
+def page_of(files: dict[str, bytes]) -> str:
+    page = files["report.html"].decode()
+    return page[: page.index("<script>")]
+
+
+def test_the_report_holds_page_tables_and_figures(files):
+    for key in ("1", "2", "3", "S4", "S5", "S6", "S7"):
+        assert {f"tables/table_{key}.{ending}" for ending in ("md", "tex", "csv", "html")} <= set(files)
+    figures = {name for name in files if name.startswith("figures/")}
+    names = ("front", "parallel", "lam", "before_after", "change", "gradient_norm", "theory", "norm_r")
+    assert figures == {f"figures/demo_{name}.png" for name in names}
+    assert all(files[name].startswith(b"\x89PNG") for name in figures)
+    latex = files["tables.tex"].decode()
+    assert latex.startswith(r"\documentclass") and latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 7
+
+
+def test_the_page_needs_nothing_from_outside_and_draws_every_figure(files):
+    page = files["report.html"].decode()
+    scripts = page.index("<script>"), page.rindex("<script>")
+    own = page[: scripts[0]] + page[scripts[1] :]
+    for address in ("src=", "href=", "http:", "https:", "@import"):
+        assert address not in own
+    start = own.index("const figures = ") + len("const figures = ")
+    drawings = json.JSONDecoder().raw_decode(own[start:])[0]
+    assert [f'data-figure="{position}"' in own for position in range(len(drawings))] == [True] * 8
+    assert all(drawing["data"] for drawing in drawings)
+
+
+def test_the_page_says_what_was_found_how_to_make_it_again_and_what_to_doubt(files):
+    page = page_of(files)
+    for text in (
+        "HyperIQA on photographs. demo:",
+        "Partial: 3 of 5 trials have finished.",
+        "nt-study launch hyperiqa --seed 0",
+        "<td>2.15</td>",
+        "<b>t000</b>: nothing suspicious",
+        "random noise does &lt;nearly&gt; as well",
+        "λ = 0 baseline",
+    ):
+        assert text in page
+
+
+def test_a_study_without_its_baseline_has_a_front_but_says_that_tables_are_missing(tables):
+    trials = ("t000", "t001")
+    found = report_files([result(tables, trials=trials, planned_trials=2)])
+    assert "No study has both" in page_of(found) and "Partial" not in page_of(found)
+    assert not any(name.startswith("tables/") for name in found)
+    assert "figures/demo_front.png" in found
+    assert found == report_files([result(tables, trials=trials, planned_trials=2)]), "the same records, the same bytes"
+
+
+def test_several_studies_share_tables_and_a_plot(tables):
+    first = result(tables)
+    second = result({trial: scores_of(NOISE[trial] + 1) for trial in NOISE}, study="demo_2")
+    found = report_files([first, second])
+    assert {"figures/fronts.png", "figures/demo_front.png", "figures/demo_2_front.png"} <= set(found)
+    page = page_of(found)
+    assert page.count("data-figure=") == 1 + 8 + 8
+    assert page.index("Front of demo on") < page.index("<h2>demo_2</h2>") < page.index("Front of demo_2 on")
+
+
+def test_studies_that_cannot_share_a_report_are_refused(tables):
+    with pytest.raises(ValueError, match="different data sets"):
+        report_files([result(tables), result(tables, study="other", data="bbbb")])
+    with pytest.raises(ValueError, match="each study can be reported once"):
+        report_files([result(tables), result(tables)])
+    with pytest.raises(ValueError, match="at least one study"):
+        report_files([])
+
+
+def test_a_score_table_that_was_not_given_is_named(tables):
+    with pytest.raises(ValueError, match="study 'demo' reports trial baseline, whose score table was not given"):
+        StudyResult(front=result(tables).front, baseline="hyperiqa", data="aaaa", scores={"t000": tables["t000"]})
+
+
+def test_the_reported_nt_trial_is_the_knee_unless_that_is_the_baseline(tables):
+    whole = result(tables)
+    assert whole.nt_trial is not None and whole.nt_trial.trial == whole.front.knee.trial
+    assert result(tables, trials=("baseline",)).nt_trial is None
+    # Of two members, one better at each end, the knee is the accurate one.
+    worse = tables | {"t001": tables["t001"].assign(mos=tables["t001"]["mos"].to_numpy()[::-1])}
+    two = result(worse, trials=("baseline", "t001"))
+    assert two.front.knee.is_baseline
+    assert two.nt_trial is not None and two.nt_trial.trial == "t001"
