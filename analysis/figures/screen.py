@@ -134,8 +134,9 @@ def _bars(layer: Bars, named: dict[str, Any]) -> go.Bar:
 
 def _label_height(panels: Sequence[Panel]) -> int:
     """Pixels under the lowest axes for tick labels and title, so that the legend stays clear of them."""
-    lines = [text.count("\n") for panel in panels if panel.x_ticks for text in panel.x_ticks.text]
-    return 85 + LINE * max(lines, default=0)
+    ticks = [text.count("\n") for panel in panels if panel.x_ticks for text in panel.x_ticks.text]
+    titles = [len(textwrap.wrap(panel.x_label, LABEL_WIDTH)) - 1 for panel in panels]
+    return 85 + LINE * (max(ticks, default=0) + max(titles))
 
 
 def _axis(label: str, width: int, log: bool, ticks: Ticks | None) -> dict[str, Any]:
