@@ -22,7 +22,7 @@ def test_every_preset_of_every_baseline_is_valid(baseline: str) -> None:
     for preset in room["presets"]:
         study = load_study_file(baseline, preset=preset)
         assert study.baseline == baseline
-        assert study.first_points, "the paper's values are evaluated first"
+        assert study.first_points, "some points are evaluated before the sampler chooses"
 
 
 def test_a_frozen_study_file_reads_back_equal() -> None:

@@ -1,0 +1,195 @@
+"""The trial: schedules, stages, exact resumption, calibration, what a record holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+
+from trainables.config import BASELINE, Recipe, Stage, TrialConfig, trial_config_from_dict
+from trainables.data import open_dataset
+from trainables.data.image_set import ImageSet
+from trainables.data.split import MosScale, split_table
+from trainables.evaluate import clean_scores
+from trainables.models import create_model
+from trainables.record import read_scores
+from trainables.train import Training, learning_rate_factor, mos_per_native, stage_at
+from trainables.trial import SCORES, START_WEIGHTS, Trial, run_trial
+
+FGSM = {"fgsm": {"name": "fgsm", "eps": 0.005, "alpha": 0.01}}
+PRETRAIN = Stage(name="pretrain", epochs=2, lr=1e-3, schedule="cosine", warmup=0.1)
+FINETUNE = Stage(name="finetune", epochs=2, lr=5e-4)
+RECIPE = Recipe(init="baseline", stages=(PRETRAIN, FINETUNE))
+
+
+@pytest.fixture(scope="module")
+def photos() -> ImageSet:
+    return open_dataset("photos:small")
+
+
+@pytest.fixture(scope="module")
+def rows(photos: ImageSet) -> pd.DataFrame:
+    """A few images of each part, so that an epoch takes a moment."""
+    table = split_table(photos.table, seed=0)
+    table = table.assign(mos=MosScale.of_training(table).normalise(table["mos"].to_numpy()))
+    return pd.concat([table[table["split"] == split].iloc[::step] for split, step in SHARES.items()])
+
+
+SHARES = {"train": 20, "validation": 8, "test": 8}
+
+
+def config(trial: str, lam: float, recipe: Recipe = RECIPE) -> TrialConfig:
+    return TrialConfig(
+        trial=trial, model="hyperiqa", size="small", recipe=recipe, lam=lam, step_size=0.01, seed=3, attacks=FGSM
+    )
+
+
+@pytest.fixture(scope="module")
+def baseline(photos: ImageSet, rows: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study") / BASELINE
+    run_trial(Trial(config(BASELINE, 0), photos.store, rows, folder))
+    return folder
+
+
+def test_a_trial_killed_after_any_epoch_ends_as_if_it_had_not_been(
+    photos: ImageSet, rows: pd.DataFrame, baseline: Path, tmp_path: Path
+) -> None:
+    def make(folder: str) -> Trial:
+        return Trial(config("t000", 1e-4), photos.store, rows, tmp_path / folder, start=baseline)
+
+    straight = run_trial(make("straight"))
+    make("cut").run_epoch()
+    resumed = make("cut")
+    assert resumed.training.epoch == 1
+    again = run_trial(resumed)
+    for column in ("clean_score", "attacked_score", "gradient_l1"):
+        np.testing.assert_array_equal(again[column], straight[column])
+    epochs = [json.loads(line)["epoch"] for line in (tmp_path / "cut" / "epochs.jsonl").read_text().splitlines()]
+    assert epochs == [1, 2]
+
+
+def test_trials_start_from_the_baseline_before_its_last_stage(
+    photos: ImageSet, rows: pd.DataFrame, baseline: Path, tmp_path: Path
+) -> None:
+    """So that the earlier stages are paid for once, and all spend the same last stage."""
+    trial = Trial(config("t000", 1e-4), photos.store, rows, tmp_path, start=baseline)
+    assert (baseline / START_WEIGHTS).exists()
+    assert trial.config.epochs == FINETUNE.epochs
+    start = create_model("hyperiqa", size="small")
+
+    start.load_state_dict(safetensors.torch.load_file(baseline / START_WEIGHTS))
+    for name, value in trial.training.model.state_dict().items():
+        torch.testing.assert_close(value, start.state_dict()[name], rtol=0, atol=0)
+
+
+def test_the_record_covers_validation_and_test_and_nothing_else(rows: pd.DataFrame, baseline: Path) -> None:
+    scores = read_scores(baseline / SCORES)
+    expected = set(rows.loc[rows["split"] != "train", "image"])
+    assert set(scores["image"]) == expected and len(scores) == len(expected)
+    assert set(scores["attack"]) == {"fgsm"}
+    assert (scores["max_delta"] <= 0.005 + 1e-6).all()
+    assert not (baseline / "checkpoint.pt").exists(), "a finished trial keeps its weights, not its optimiser"
+
+
+def test_a_penalised_model_moves_less(photos: ImageSet, rows: pd.DataFrame, baseline: Path, tmp_path: Path) -> None:
+    scores = run_trial(Trial(config("t001", 1e-2), photos.store, rows, tmp_path, start=baseline))
+    plain = read_scores(baseline / SCORES)
+    assert scores["gradient_l1"].mean() < 0.8 * plain["gradient_l1"].mean()
+
+
+def test_learning_rates_depend_on_the_position_alone() -> None:
+    def factors(stage: Stage, *, head: bool = False) -> list[float]:
+        return [learning_rate_factor(stage, epoch, 0, 10, is_head=head) for epoch in range(stage.epochs)]
+
+    assert factors(Stage(name="a", epochs=3, lr=1, schedule="constant")) == [1, 1, 1]
+    assert factors(Stage(name="a", epochs=4, lr=1, schedule="step", step_epochs=2)) == [1, 1, 0.1, 0.1]
+    cosine = Stage(name="a", epochs=2, lr=1, schedule="cosine", warmup=0.1)
+    assert learning_rate_factor(cosine, 0, 0, 10, is_head=False) == 0.5
+    assert learning_rate_factor(cosine, 0, 2, 10, is_head=False) == 1
+    assert learning_rate_factor(cosine, 1, 9, 10, is_head=False) < 0.01
+    wave = Stage(name="a", epochs=1, lr=1, schedule="cosine_wave", wave_steps=50)
+    ups_and_downs = [learning_rate_factor(wave, 0, step, 200, is_head=False) for step in (0, 50, 100, 150)]
+    assert ups_and_downs == pytest.approx([1, 0, 1, 0])
+
+
+def test_hyperiqas_released_and_corrected_head_rates() -> None:
+    released = Stage(name="a", epochs=16, lr=2e-5, head_lr_ratio=10, head_epochs=1)
+    corrected = Stage(name="a", epochs=16, lr=2e-5, head_lr_ratio=10, head_lr_ratio_epochs=10, head_step_epochs=6)
+    rates = {
+        stage: [learning_rate_factor(stage, epoch, 0, 10, is_head=True) for epoch in range(16)]
+        for stage in (released, corrected)
+    }
+    assert rates[released] == [10] + [0] * 15
+    assert rates[corrected] == pytest.approx([10] * 6 + [1] * 4 + [0.1] * 2 + [0.01] * 4)
+
+
+def test_stages_follow_each_other() -> None:
+    assert stage_at((PRETRAIN, FINETUNE), 1) == (PRETRAIN, 1)
+    assert stage_at((PRETRAIN, FINETUNE), 2) == (FINETUNE, 0)
+    with pytest.raises(ValueError, match="fewer epochs"):
+        stage_at((PRETRAIN, FINETUNE), 4)
+
+
+def test_a_head_only_stage_leaves_the_backbone_alone(photos: ImageSet, rows: pd.DataFrame) -> None:
+    recipe = Recipe(stages=(Stage(name="fc", epochs=1, lr=1e-2, trains="head", optimizer="sgd"),))
+    torch.manual_seed(0)
+    model = create_model("hyperiqa", size="small")
+    before = {name: [p.detach().clone() for p in group] for name, group in model.parameter_groups().items()}
+    training = Training(model, config("t000", 1e-4, recipe), photos.store, rows[rows["split"] == "train"], CPU)
+    training.run_epoch()
+    after = model.parameter_groups()
+    assert all(torch.equal(a, b) for a, b in zip(before["backbone"], after["backbone"], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(before["head"], after["head"], strict=True))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+CPU = torch.device("cpu")
+
+
+def test_calibration_is_the_least_squares_line(photos: ImageSet, rows: pd.DataFrame) -> None:
+    recipe = Recipe(
+        stages=(Stage(name="a", epochs=1, lr=1e-3),), loss="norm_in_norm", loss_scale="native", calibrate=True
+    )
+    torch.manual_seed(0)
+    training_rows = rows[rows["split"] == "train"]
+    model = create_model("linearityiqa", size="small")
+    training = Training(model, config("t000", 0, recipe), photos.store, training_rows, CPU)
+    training.run_epoch()
+    scores, mos = clean_scores(model, photos.store, training_rows), training_rows["mos"].to_numpy()
+    slope, intercept = np.polyfit(scores, mos, 1)
+    assert (slope, intercept) == (pytest.approx(1, abs=1e-3), pytest.approx(0, abs=0.05))
+
+
+def test_a_penalty_on_the_mos_scale_cannot_be_met_by_shrinking_the_output() -> None:
+    torch.manual_seed(0)
+    model, targets = create_model("linearityiqa", size="small"), torch.rand(8) * 100
+    outputs = torch.randn(3, 8)
+    unit = [mos_per_native(model, outputs * shrink, targets, calibrated=True) * shrink for shrink in (1.0, 0.01)]
+    torch.testing.assert_close(unit[0], unit[1])
+
+
+def test_a_diverging_trial_says_so(photos: ImageSet, rows: pd.DataFrame) -> None:
+    recipe = Recipe(stages=(Stage(name="a", epochs=3, lr=1e18, optimizer="sgd"),))
+    torch.manual_seed(0)
+    model = create_model("hyperiqa", size="small")
+    training = Training(model, config("t007", 0, recipe), photos.store, rows[rows["split"] == "train"], CPU)
+    with pytest.raises(RuntimeError, match=r"t007: the training loss became .* lower the learning rate"):
+        for _ in range(3):
+            training.run_epoch()
+
+
+def test_configurations_survive_json_and_refuse_nonsense() -> None:
+    original = config("t000", 1e-4)
+    assert trial_config_from_dict(json.loads(json.dumps(original.to_dict()))) == original
+    for changes in ({"lam": -1}, {"lam": math.nan}, {"step_size": 0}):
+        with pytest.raises(ValueError, match=next(iter(changes))):
+            dataclasses.replace(original, **changes)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="two stages"):
+        Recipe(init="baseline", stages=(FINETUNE,))
