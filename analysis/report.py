@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.changes import change_table
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.report_figures import SPLIT, Figure, StudyResult, comparison_figure, study_figures
 from analysis.report_page import report_page
@@ -37,9 +38,9 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
 
 
 def report_tables(results: Sequence[StudyResult]) -> list[Table]:
-    """The paper's tables of the studies that have a λ=0 baseline and an NT trial; none when no study has both."""
+    """The changes and the paper's tables of the studies with a λ=0 baseline and an NT trial; none without any such."""
     pairs = [pair for pair in map(_pair, results) if pair is not None]
-    return paper_tables(pairs, SPLIT) if pairs else []
+    return [change_table(pairs, SPLIT), *paper_tables(pairs, SPLIT)] if pairs else []
 
 
 def _require_distinct(results: Sequence[StudyResult]) -> None:

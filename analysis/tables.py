@@ -121,7 +121,7 @@ def attack_table(pairs: Sequence[Pair], key: str, split: str) -> Table:
         caption=f"{metric.removesuffix('_robustness').upper()} under attack, {split} images, scores of float images",
         head=("model, attack", *(_ROLES[role.removeprefix(metric)] for role in roles)),
         rows=tuple(
-            (f"{pair.baseline}, {attack}", tuple(_cell(pair, _suffixed(role, attack), split) for role in roles))
+            (f"{pair.baseline}, {attack}", tuple(_cell(pair, suffixed(role, attack), split) for role in roles))
             for pair in pairs
             for attack in attacks
         ),
@@ -135,7 +135,7 @@ def average_table(pairs: Sequence[Pair], split: str) -> Table:
     cells = []
     for metric, _, group in columns:
         name = f"{metric}_attacked"
-        pairs_of = [(pair, _suffixed(name, attack)) for pair in pairs for attack in group if attack in pair.attacks]
+        pairs_of = [(pair, suffixed(name, attack)) for pair in pairs for attack in group if attack in pair.attacks]
         changes = [_mean(pair.nt, split, of) - _mean(pair.without, split, of) for pair, of in pairs_of]
         cells.append(Cell(metric=name, entries=(Entry(value=float(np.mean(changes))),) if changes else ()))
     return Table(
@@ -171,9 +171,7 @@ def attack_loss_table(baseline: str, scores: Sequence[pd.DataFrame], labels: Seq
         key="S2",
         caption=f"{baseline} under attacks of different losses, {split} images",
         head=("attack", *(title(name) for name in names)),
-        rows=tuple(
-            (label, tuple(_single(scores, _suffixed(name, label), split) for name in names)) for label in labels
-        ),
+        rows=tuple((label, tuple(_single(scores, suffixed(name, label), split) for name in names)) for label in labels),
     )
 
 
@@ -236,7 +234,8 @@ def _mean(tables: Sequence[pd.DataFrame], split: str, name: str) -> float:
     return float(np.mean([value(table, split, name) for table in tables]))
 
 
-def _suffixed(name: str, attack: str) -> str:
+def suffixed(name: str, attack: str) -> str:
+    """The name of an attack's objective: the default attack has no suffix."""
     return name if attack == DEFAULT_ATTACK else f"{name}/{attack}"
 
 

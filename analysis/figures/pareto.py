@@ -161,7 +161,7 @@ def _points(
         name=name,
         color=color,
         symbol=symbol,
-        size=[_size(point, front) for point in trials],
+        size=_sizes(trials, front),
         opacity=opacity,
         error_x=spreads[1] if confirmed else None,
         error_y=spreads[0] if confirmed else None,
@@ -191,10 +191,9 @@ def _symbol(decade: int) -> Symbol:
     return SYMBOLS[(decade + 3) % len(SYMBOLS)]
 
 
-def _size(point: TrialPoint, front: Front) -> float:
-    most = max(other.epochs for other in front.points)
-    share = point.epochs / most if most else 1.0
-    return SMALLEST + (LARGEST - SMALLEST) * share
+def _sizes(trials: Sequence[TrialPoint], front: Front) -> list[float]:
+    most = max(point.epochs for point in front.points)
+    return [SMALLEST + (LARGEST - SMALLEST) * (point.epochs / most if most else 1.0) for point in trials]
 
 
 def _key(front: Front, point: TrialPoint) -> str:

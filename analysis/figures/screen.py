@@ -30,9 +30,9 @@ def to_plotly(panels: Sequence[Panel], columns: int = 1, height: int = HEIGHT) -
     for index, panel in enumerate(panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
         named = {layer.name for earlier in panels[:index] for layer in earlier.layers}
-        for layer in panel.layers:
-            for trace in _traces(layer, panel.color_scale, show_name=layer.name not in named):
-                figure.add_trace(trace, **place)
+        drawn = [_traces(layer, panel.color_scale, show_name=layer.name not in named) for layer in panel.layers]
+        traces = [trace for of_layer in drawn for trace in of_layer]
+        figure.add_traces(traces, rows=place["row"], cols=place["col"])
         figure.update_xaxes(**_axis(panel.x_label, LABEL_WIDTH, panel.x_log, panel.x_ticks), **place)
         figure.update_yaxes(**_axis(panel.y_label, LABEL_HEIGHT, panel.y_log, panel.y_ticks), **place)
     scale = next((panel.color_scale for panel in panels if panel.color_scale), None)
