@@ -54,7 +54,7 @@ def changes(pair: Pair, split: str) -> list[Change]:
 
 def change_table(pairs: Sequence[Pair], split: str) -> Table:
     """Every claim about every model with its change and verdict."""
-    found = [change for pair in pairs for change in changes(pair, split)]
+    found = [(_label(change), change) for pair in pairs for change in changes(pair, split)]
     return Table(
         key="C",
         caption=f"What NT changed (with minus without) and which claims that bears out, {split} images",
@@ -67,6 +67,10 @@ def change_table(pairs: Sequence[Pair], split: str) -> Table:
             "Intervals are over the images, paired (one seed each), or over seeds (Welch's t).",
         ),
     )
+
+
+def _label(change: Change) -> str:
+    return f"{change.baseline}: {title(change.metric)} {change.claim} ({change.verdict})"
 
 
 def _cell(change: Change) -> Cell:
