@@ -59,9 +59,7 @@ def change_table(pairs: Sequence[Pair], split: str) -> Table:
         key="C",
         caption=f"What NT changed (with minus without) and which claims that bears out, {split} images",
         head=("model: claim (verdict)", "change [95 % interval]"),
-        rows=tuple(
-            (f"{one.baseline}: {title(one.metric)} {one.claim} ({one.verdict})", (_cell(one),)) for one in found
-        ),
+        rows=tuple((label, (_cell(change),)) for label, change in found),
         notes=(
             "A claim holds where the whole interval lies on its side of 0 and is undecided where the interval holds 0. "
             "Intervals are over the images, paired (one seed each), or over seeds (Welch's t).",
