@@ -88,7 +88,7 @@ def read_csv(path: Path, **options: object) -> pd.DataFrame:
     try:
         table: pd.DataFrame = pd.read_csv(path, encoding="utf-8", **options)  # type: ignore[call-overload]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
+        raise ValueError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
     return table
