@@ -97,6 +97,9 @@ class StudyFile(_Part):
     objectives: tuple[str, ...] = ("srocc", "rmse_attacked")
     recipe: Recipe
     attacks: dict[str, dict[str, Any]]
+    suite: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Further attacks, too costly for every trial; `full_suite` says on which finished trials they run."""
+    full_suite: Literal["none", "front", "all"] = "none"
     resources_per_trial: Resources | None = None
     """None: one CPU, and on a cluster with GPUs one GPU."""
     max_concurrent: int | None = Field(default=None, ge=1)
@@ -131,6 +134,11 @@ class StudyFile(_Part):
     def _has_the_probe(cls, attacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         if "fgsm" not in attacks:
             raise ValueError("an attack labelled 'fgsm' is needed: it is the probe that the search reads")
+        return attacks
+
+    @field_validator("attacks", "suite")
+    @classmethod
+    def _attacks_are_named(cls, attacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for label, attack in attacks.items():
             if "name" not in attack:
                 raise ValueError(f"{label}: say which attack this is, as in {{name: fgsm, eps: 0.005}}")

@@ -20,11 +20,16 @@ COMMANDS = {
     "attack": "study.commands.attack",
     "score": "study.commands.export",
     "export": "study.commands.export",
+    "register": "study.commands.register",
     "ui": "study.commands.ui",
     "sync": "study.commands.sync",
     "compare": "study.commands.compare",
+    "suite": "study.commands.suite",
+    "audit": "study.commands.suite",
+    "surrogate train": "study.commands.suite",
+    "adversaries build": "study.commands.suite",
 }
-"""Command -> the module whose function of that name (`list_` for `list`) runs it."""
+"""Command -> the module whose function of that name (its last word; `list_` for `list`) runs it."""
 
 app = typer.Typer(
     name="nt-study",
@@ -36,9 +41,14 @@ app = typer.Typer(
 
 
 def _register() -> None:
+    groups = {"": app}
     for name, module in COMMANDS.items():
-        function = "list_" if name == "list" else name
-        app.command(name)(getattr(importlib.import_module(module), function))
+        group, _, command = name.rpartition(" ")
+        if group not in groups:
+            groups[group] = typer.Typer(no_args_is_help=True)
+            app.add_typer(groups[group], name=group)
+        function = "list_" if command == "list" else command
+        groups[group].command(command)(getattr(importlib.import_module(module), function))
 
 
 def main() -> None:

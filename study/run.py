@@ -14,7 +14,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from rich.console import Console
@@ -23,6 +23,9 @@ from search_spaces.schema import StudyFile
 from study.directory import StudyDirectory, check_new, create
 from study.errors import StudyError
 from trainables.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from study.suite import Extent
 
 MEMORY_PER_TRIAL = {"small": 1.2e9, "paper": 6e9}
 """Bytes that one trial's process needs on the CPU: measured for `small`, ResNet50 at batch 16 for `paper`."""
@@ -76,6 +79,7 @@ def check_still_the_same(directory: StudyDirectory) -> None:
 def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = None) -> bool:
     """Run what is left of a study. Returns whether it is finished; False when it was interrupted."""
     from study.search import DurableSearch, open_optuna
+    from study.suite import run_suite
     from study.summaries import summarise
     from study.tracking import Tracker
     from study.tuner import run_trials
@@ -92,10 +96,26 @@ def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = No
             try:
                 with Progress(study_file, summarise(directory), console, tracker.notify) as progress:
                     run_trials(directory, study_file, search, [progress], stop)
+                if study_file.full_suite != "none" and not stop.is_set() and search.remaining == 0:
+                    run_suite(directory, study_file.full_suite, console)
             finally:
                 console.print("[dim]writing the front and MLflow's record …[/]")
                 tracker.close()
         return search.remaining == 0
+
+
+def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) -> None:
+    """Run the full attack suite on a study's finished trials, and refresh its front and MLflow's record."""
+    from study.suite import run_suite
+    from study.tracking import sync
+
+    study_file = directory.read_study_file()
+    if not study_file.suite:
+        raise StudyError(f"the study file of {directory.name!r} names no suite; add attacks under its key 'suite'")
+    with directory.locked(), _logging_to(directory.driver_log):
+        start_ray(study_file)
+        run_suite(directory, extent, console)
+    sync(directory)
 
 
 def start_ray(study_file: StudyFile) -> None:

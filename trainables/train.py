@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Training:
         self, model: Scorer, config: TrialConfig, images: ImageStore, rows: pd.DataFrame, device: torch.device
     ) -> None:
         # Convolutions over channels-last tensors: a small HyperIQA's step takes about 0.8 of the time on a CPU.
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
         self.config = config
         self.images = images
         self.rows = rows
@@ -170,12 +170,10 @@ def stage_at(stages: tuple[Stage, ...], epoch: int) -> tuple[Stage, int]:
 def make_optimizer(model: Scorer, stage: Stage) -> torch.optim.Optimizer:
     """The stage's optimiser over the groups `backbone` and `head`, in this order."""
     groups = [{"params": parameters, "name": name} for name, parameters in model.parameter_groups().items()]
-    makers: dict[str, Callable[..., torch.optim.Optimizer]] = {
-        "adamw": torch.optim.AdamW,
-        "adam": torch.optim.Adam,
-        "sgd": lambda *args, **kwargs: torch.optim.SGD(*args, momentum=stage.momentum, **kwargs),
-    }
-    return makers[stage.optimizer](groups, lr=stage.lr, weight_decay=stage.weight_decay)
+    if stage.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=stage.lr, momentum=stage.momentum, weight_decay=stage.weight_decay)
+    maker = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
+    return maker(groups, lr=stage.lr, weight_decay=stage.weight_decay)
 
 
 class trainable_parameters:  # noqa: N801  (a context manager, named as it is read)

@@ -60,14 +60,10 @@ def _budget(label: str, eps: float | None) -> dict[str, Any]:
 
 def _open(checkpoint: Path, model: str | None) -> Scorer:
     """The model that a checkpoint stands for."""
-    import json
-
-    import safetensors.torch
-
-    from trainables.config import trial_config_from_dict
-    from trainables.models import create_model
+    from study.suite import read_config
     from trainables.models.published import load_published
-    from trainables.trial import SCORES, WEIGHTS
+    from trainables.suite import load_trial_model
+    from trainables.trial import SCORES
 
     if not checkpoint.exists():
         raise StudyError(f"there is no checkpoint {checkpoint}")
@@ -76,10 +72,7 @@ def _open(checkpoint: Path, model: str | None) -> Scorer:
             raise StudyError(f"say which model {checkpoint} holds weights of, as in --model hyperiqa")
         return load_published(checkpoint, model)
     if (checkpoint / SCORES).exists() and (checkpoint / "epochs.jsonl").exists():
-        config = trial_config_from_dict(json.loads((checkpoint / "config.json").read_text(encoding="utf-8")))
-        scorer = create_model(config.model, size=config.size)
-        scorer.load_state_dict(safetensors.torch.load_file(checkpoint / WEIGHTS))
-        return scorer
+        return load_trial_model(read_config(checkpoint), checkpoint)
     from study.exported import load_exported
 
     return load_exported(checkpoint)

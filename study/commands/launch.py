@@ -22,6 +22,7 @@ def launch(
     sampler: Annotated[str | None, typer.Option(help="tpe, nsga2, gp, qmc, random or grid.")] = None,
     lam: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of λ.")] = None,
     step_size: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of h.")] = None,
+    full_suite: Annotated[str | None, typer.Option(help="Run every attack at the end on: none, front or all.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at a time, at most; 1 runs them serially.")] = None,
     mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
     studies: StudiesOption = STUDIES,
@@ -42,6 +43,7 @@ def launch(
             "seed": seed,
             "sampler": sampler,
             "max_concurrent": max_concurrent,
+            "full_suite": full_suite,
         }.items()
         if value is not None
     }

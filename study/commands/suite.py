@@ -1,0 +1,117 @@
+"""`nt-study suite`, `nt-study audit`, `nt-study surrogate train`, `nt-study adversaries build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.commands.options import STUDIES, JsonOption, StudiesOption, print_json
+from study.errors import StudyError
+
+SURROGATE_NAMES = {"paq2piq": "paq2piq", "resnet50": "resnet50_substitute"}
+
+
+def suite(
+    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    on: Annotated[str, typer.Option(help="Which trials: front (and the baseline) or all.")] = "front",
+    studies: StudiesOption = STUDIES,
+) -> None:
+    """Run the full attack suite on a study's finished trials, add it to their records, and audit the result."""
+    from rich.console import Console
+
+    from study.directory import find
+    from study.run import run_suite_of
+
+    if on not in ("front", "all"):
+        raise StudyError(f"--on is 'front' or 'all', not {on!r}")
+    directory, console = find(studies, name), Console()
+    run_suite_of(directory, "all" if on == "all" else "front", console)
+    audit(name, studies, as_json=False)
+
+
+def audit(
+    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    studies: StudiesOption = STUDIES,
+    as_json: JsonOption = False,
+) -> None:
+    """Say of each finished trial whether its robustness is to be believed, or its gradients may be masked."""
+    from study.directory import find
+    from study.suite import audit_study
+    from study.summaries import summarise
+
+    directory = find(studies, name)
+    trials = [trial for trial in summarise(directory) if trial.state == "complete"]
+    if not trials:
+        raise StudyError(f"study {name!r} has no finished trial to audit yet")
+    found = audit_study(directory, trials)
+    if as_json:
+        flags = {trial: [flag.__dict__ for flag in doubts] for trial, doubts in found.items()}
+        print_json({"study": name, "audited": [trial.trial for trial in trials], "flags": flags})
+        return
+    for trial, doubts in found.items():
+        for flag in doubts:
+            print(f"{trial}: {flag.message}")
+    print(f"{len(trials) - len(found)} of {len(trials)} trials give no reason to doubt their robustness")
+
+
+def train(
+    name: Annotated[str, typer.Argument(help="Which surrogate: paq2piq or resnet50.")],
+    data: Annotated[str, typer.Option(help="Images, preferably not the study's: koniq10k:/path, photos, …")] = "photos",
+    size: Annotated[str, typer.Option(help="small or paper.")] = "small",
+    seed: Annotated[int, typer.Option(help="Seed of split and training.")] = 0,
+) -> None:
+    """Train a surrogate for black-box attacks on the training part of a data set; prints its folder's fingerprint."""
+    from trainables.data import open_dataset
+    from trainables.data.cache import default_cache_dir
+    from trainables.data.split import MosScale, split_table
+    from trainables.surrogates import train_surrogate
+
+    if name not in SURROGATE_NAMES:
+        raise StudyError(f"there is no surrogate {name!r}; choose {' or '.join(SURROGATE_NAMES)}")
+    if size not in ("small", "paper"):
+        raise StudyError(f"unknown size {size!r}; choose small or paper")
+    images = open_dataset(data)
+    rows = split_table(images.table, seed=seed)
+    rows = rows.assign(mos=MosScale.of_training(rows).normalise(rows["mos"].to_numpy()))
+    surrogate = train_surrogate(
+        SURROGATE_NAMES[name],
+        images.store,
+        rows[rows["split"] == "train"],
+        cache_dir=default_cache_dir(),
+        size="paper" if size == "paper" else "small",
+        seed=seed,
+        report=lambda row: print(f"epoch {row['epoch']}: loss {row['train_loss']:.3f}"),
+    )
+    print(f"{name} ({size}) with fingerprint {surrogate.fingerprint[:16]} is in {default_cache_dir() / 'surrogates'}")
+
+
+def build(
+    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    studies: StudiesOption = STUDIES,
+) -> None:
+    """Make the black-box adversaries that a study's suite needs, so that attacking a trial costs one forward pass."""
+    from study.directory import find
+    from study.suite import read_config
+    from trainables.config import BASELINE
+    from trainables.data import open_dataset
+    from trainables.data.cache import default_cache_dir
+    from trainables.suite import SURROGATES, load_trial_model, prepare_suite
+    from trainables.trial import SCORES
+
+    directory = find(studies, name)
+    study_file = directory.read_study_file()
+    base: Path = directory.trial(BASELINE)
+    if not (base / SCORES).exists():
+        raise StudyError(f"study {name!r} has no finished baseline yet; wait for it or run: nt-study resume {name}")
+    chosen = {label: entry for label, entry in study_file.suite.items() if entry["name"] in SURROGATES}
+    prepare_suite(
+        chosen,
+        open_dataset(study_file.data).store,
+        directory.read_split(),
+        load_trial_model(read_config(base), base),
+        size=study_file.size,
+        cache_dir=default_cache_dir(),
+    )
+    print(f"{', '.join(chosen) or 'nothing'}: ready in {default_cache_dir() / 'adversaries'}")

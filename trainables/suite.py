@@ -1,0 +1,102 @@
+"""The full attack suite on a finished trial: what costs too much to run for every trial of a search.
+
+White-box attacks are made on the trial's own model. Black-box images are made once, on surrogates that were trained on
+the study's training part, and mapped by every trial (`adversaries.py`); `transfer` is made on the λ=0 baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import safetensors.torch
+import torch
+
+from trainables.adversaries import make_adversaries, make_perturbation
+from trainables.attacks import create_attack
+from trainables.attacks.base import Attack
+from trainables.config import TrialConfig
+from trainables.data.store import ImageStore
+from trainables.evaluate import evaluate
+from trainables.models import create_model
+from trainables.models.scorer import Scorer, Size
+from trainables.record import read_scores, write_scores
+from trainables.surrogates import Surrogate, load_surrogate, train_surrogate
+from trainables.trial import SCORES, WEIGHTS
+from trainables.views import Images
+
+SURROGATES = {"uap": "paq2piq", "kor": "resnet50_substitute"}
+"""Black-box attack -> the model that the paper made it on."""
+
+Suite = Mapping[str, Mapping[str, Any]]
+
+
+def prepare_suite(
+    suite: Suite,
+    images: ImageStore,
+    rows: pd.DataFrame,
+    baseline: Scorer,
+    *,
+    size: Size,
+    cache_dir: Path,
+    device: str | torch.device = "cpu",
+) -> dict[str, Attack | Images]:
+    """The suite's attacks, ready for `evaluate`: label -> attack, or ready-made adversaries.
+
+    suite: label -> {"name": …, parameters}; a black-box attack may name a trained surrogate's folder as `surrogate`.
+    rows: `index`, `image`, `sha256`, `split`, `mos`. Surrogates, perturbation and adversaries are looked up in
+    `cache_dir` and made where they are missing. Raises ValueError for a surrogate that has seen the images to attack.
+    """
+    training, attacked = rows[rows["split"] == "train"], rows[rows["split"] != "train"]
+    ready: dict[str, Attack | Images] = {}
+    for label, entry in suite.items():
+        params = dict(entry)
+        name = str(params.pop("name"))
+        if name == "transfer":
+            ready[label] = create_attack(name, source=baseline.eval(), **params)
+        elif name in SURROGATES:
+            folder = params.pop("surrogate", None)
+            surrogate = (
+                load_surrogate(Path(folder), device=device)
+                if folder
+                else train_surrogate(SURROGATES[name], images, training, cache_dir=cache_dir, size=size, device=device)
+            )
+            if name == "uap" and "perturbation" not in params:
+                params["perturbation"] = _perturbation(surrogate, images, training, cache_dir)
+            ready[label] = make_adversaries(name, images, attacked, surrogate, cache_dir=cache_dir, **params)
+        else:
+            ready[label] = create_attack(name, **params)
+    return ready
+
+
+def attack_trial(
+    config: TrialConfig,
+    folder: Path,
+    images: ImageStore,
+    rows: pd.DataFrame,
+    attacks: Mapping[str, Attack | Images],
+    device: str | torch.device = "cpu",
+) -> list[str]:
+    """Add the attacks that a finished trial's score table lacks; returns their labels. Rows there already stay."""
+    scores = read_scores(folder / SCORES)
+    missing = {label: attack for label, attack in attacks.items() if label not in set(scores["attack"])}
+    if missing:
+        model = load_trial_model(config, folder).to(device)
+        added = evaluate(model, images, rows[rows["split"] != "train"], missing, seed=config.seed)
+        write_scores(folder / SCORES, pd.concat([scores, added], ignore_index=True), {"trial": config.trial})
+    return list(missing)
+
+
+def load_trial_model(config: TrialConfig, folder: Path) -> Scorer:
+    """The model that a finished trial ships, in evaluation mode."""
+    model = create_model(config.model, size=config.size)
+    model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    return model.eval()
+
+
+def _perturbation(surrogate: Surrogate, images: ImageStore, training: pd.DataFrame, cache_dir: Path) -> Path:
+    """Trained on training images, as large as the smallest of a few of them allows, 256 pixels at most."""
+    side = min(256, *(min(images[int(index)].shape[:2]) for index in training["index"].iloc[:16]))
+    return make_perturbation(surrogate, images, training, cache_dir=cache_dir, side=side, epochs=1, batch_size=32)
