@@ -18,8 +18,8 @@ from trainables.models.scorer import InputSpec, Scorer, Size
 SCNN_LAYERS = ((48, 1), (48, 2), (64, 1), (64, 2), (64, 1), (64, 2), (128, 1), (128, 1), (128, 2))
 """Channels and stride of the S-CNN's 3x3 convolutions."""
 
-SMALL_VGG: list[str | int] = [16, "M", 32, "M", 64, "M", 64]
-SMALL_SCNN_LAYERS = ((12, 2), (16, 1), (24, 2), (32, 2))
+SMALL_VGG: list[str | int] = [8, "M", 16, "M", 32, "M", 64]
+SMALL_SCNN_LAYERS = ((8, 2), (16, 2), (32, 2))
 
 
 class BilinearNetwork(nn.Module):
@@ -77,6 +77,7 @@ def build(size: Size, pretrained: bool) -> Scorer:
             load_torchvision(vgg, VGG16_Weights.IMAGENET1K_V1, prefix="features.", skip="classifier.")
         spec = InputSpec(height=500, width=500, mode="resize", smallest=16)
         return Scorer(network, input_spec=spec, backbone=("features1", "features2"))
-    network = BilinearNetwork(make_layers(SMALL_VGG), _scnn(SMALL_SCNN_LAYERS), (64, 32))
+    # Nothing here is pretrained, and without BatchNorm the object stream then learns too slowly.
+    network = BilinearNetwork(make_layers(SMALL_VGG, batch_norm=True), _scnn(SMALL_SCNN_LAYERS), (64, 32))
     spec = InputSpec(height=64, width=64, mode="crop", smallest=16)
     return Scorer(network, input_spec=spec, backbone=("features1", "features2"), scale=25.0, offset=50.0)

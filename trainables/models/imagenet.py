@@ -20,31 +20,34 @@ def load_torchvision(module: nn.Module, weights: WeightsEnum, *, skip: str, pref
     place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        wanted = {key.removeprefix(prefix): value for key, value in state.items() if not key.startswith(skip)}
+        module.load_state_dict(wanted)
     except Exception as error:  # a download or a broken file fails in too many ways to list
-        raise ValueError(_advice(weights.url, place, "TORCH_HOME", error)) from error
-    module.load_state_dict(
-        {key.removeprefix(prefix): value for key, value in state.items() if not key.startswith(skip)}
-    )
+        remedy = f"download {weights.url} where there is network access and put it at {place} (under TORCH_HOME)"
+        raise _unavailable(remedy, error) from error
 
 
 def load_timm(module: nn.Module, tag: str) -> None:
     """Load the weights of timm's model `tag` into `module`, from the Hugging Face cache (HF_HUB_CACHE, HF_HOME)."""
-    module.load_state_dict(_timm_state(f"timm/{tag}", "model.safetensors"))
+    repository = f"timm/{tag}"
+    cache = _hugging_face_cache()
+    try:
+        module.load_state_dict(_hugging_face_state(repository, "model.safetensors", cache))
+    except Exception as error:  # a download or a broken file fails in too many ways to list
+        folder = f"models--{repository.replace('/', '--')}"
+        remedy = (
+            f"run `hf download {repository} model.safetensors` where there is network access "
+            f"and copy {folder} from that cache to {cache / folder} (under HF_HOME)"
+        )
+        raise _unavailable(remedy, error) from error
 
 
-def _timm_state(repository: str, name: str) -> Mapping[str, Tensor]:
+def _hugging_face_state(repository: str, name: str, cache: Path) -> Mapping[str, Tensor]:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from safetensors.torch import load_file
 
-    cache = _hugging_face_cache()
-    try:
-        cached = try_to_load_from_cache(repository, name, cache_dir=cache)
-        return load_file(cached if isinstance(cached, str) else hf_hub_download(repository, name, cache_dir=cache))
-    except Exception as error:  # a download or a broken file fails in too many ways to list
-        place = cache / f"models--{repository.replace('/', '--')}"
-        raise ValueError(
-            _advice(f"{name} of the Hugging Face repository {repository}", place, "HF_HOME", error)
-        ) from error
+    cached = try_to_load_from_cache(repository, name, cache_dir=cache)
+    return load_file(cached if isinstance(cached, str) else hf_hub_download(repository, name, cache_dir=cache))
 
 
 def _hugging_face_cache() -> Path:
@@ -53,8 +56,6 @@ def _hugging_face_cache() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
-def _advice(source: str, place: Path, variable: str, error: Exception) -> str:
-    return (
-        f"ImageNet weights could not be loaded ({type(error).__name__}: {error}); download {source} on a machine with "
-        f"network access and put it at {place} (under {variable}), or use pretrained=False"
-    )
+def _unavailable(remedy: str, error: Exception) -> ValueError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return ValueError(f"ImageNet weights could not be loaded ({reason}); {remedy}, or use pretrained=False")
