@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.changes import change_table
+from analysis.figures.images import example_grid
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.report_figures import SPLIT, Figure, StudyResult, comparison_figure, study_figures
 from analysis.report_page import report_page
@@ -34,6 +35,9 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
     }
     content |= {f"tables/table_{table.key}.{end}": write(table) for table in tables for end, write in FORMATS.items()}
     printed = {f"figures/{figure.name}.png": _png(figure) for own in [shared, *figures] for figure in own}
+    for result in results:
+        if result.examples:
+            printed[f"figures/{result.front.study}_examples.png"] = to_png(example_grid(result.examples))
     return {name: text.encode() for name, text in content.items()} | printed
 
 

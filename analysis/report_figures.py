@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from analysis.figures.images import Example
 from analysis.figures.panel import Panel
 from analysis.figures.pareto import comparison_panel, pareto_panel
 from analysis.figures.scores import (
@@ -46,6 +47,8 @@ class StudyResult:
     """Versions, code, hardware, seed."""
     eps: float | None = None
     """Of the default attack, for the check of Theorem 1; None leaves it out."""
+    examples: Sequence[Example] = ()
+    """Adversarial examples of the reported NT trial, to be shown with their scores."""
     planned_trials: int | None = None
     """How many trials the study asked for, to tell a partial report."""
 

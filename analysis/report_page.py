@@ -10,6 +10,7 @@ from importlib.resources import files
 
 import plotly.offline
 
+from analysis.figures.images import as_img, example_grid
 from analysis.figures.pareto import front_sentence
 from analysis.figures.screen import to_plotly
 from analysis.front import Front
@@ -63,6 +64,7 @@ def _study(result: StudyResult, figures: Sequence[str]) -> str:
             partial,
             _front_table(front),
             *figures,
+            _examples(result),
             _verdicts(result),
             _reproduction(result),
         ]
@@ -99,6 +101,14 @@ def _row(label: str, cells: Sequence[str]) -> str:
 def _figure(figure: Figure, position: int) -> str:
     place = f'<div class="plot" data-figure="{position}"></div>'
     return f"<figure>{place}<figcaption>{html.escape(figure.caption)}</figcaption></figure>"
+
+
+def _examples(result: StudyResult) -> str:
+    if not result.examples:
+        return ""
+    caption = "Adversarial examples with scores and SSIM (Figures S6 to S8)."
+    image = as_img(example_grid(result.examples), caption)
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _verdicts(result: StudyResult) -> str:

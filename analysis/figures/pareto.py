@@ -192,8 +192,10 @@ def _symbol(decade: int) -> Symbol:
 
 
 def _sizes(trials: Sequence[TrialPoint], front: Front) -> list[float]:
-    most = max(point.epochs for point in front.points)
-    return [SMALLEST + (LARGEST - SMALLEST) * (point.epochs / most if most else 1.0) for point in trials]
+    """By epochs, relative to the longest NT trial; the baseline may train much longer and is the largest."""
+    most = max((point.epochs for point in front.points if not point.is_baseline), default=0)
+    shares = [min(1.0, point.epochs / most) if most else 1.0 for point in trials]
+    return [SMALLEST + (LARGEST - SMALLEST) * share for share in shares]
 
 
 def _key(front: Front, point: TrialPoint) -> str:

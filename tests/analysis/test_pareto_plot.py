@@ -171,3 +171,16 @@ def test_seed_spread_is_drawn_as_error_bars_once_confirmed():
     assert any(0.015 in row for row in heights)
     without = pareto_panel(find_front("demo", trials())).layers
     assert all(layer.error_x is None for layer in without if isinstance(layer, Points))
+
+
+def test_sizes_tell_the_epochs_of_nt_trials_however_long_the_baseline_trained():
+    uneven = trials(3)
+    for trial, epochs in zip(uneven, (12, 2, 1, 2), strict=True):
+        trial["epochs"] = epochs
+    front = find_front("demo", uneven)
+    sizes: dict[str, float] = {}
+    for layer in pareto_panel(front).layers:
+        if isinstance(layer, Points) and not layer.hollow:
+            sizes |= dict(zip(layer.keys, np.atleast_1d(np.asarray(layer.size)).tolist(), strict=False))
+    assert sizes["demo/t001"] == sizes["demo/t003"] == sizes["demo/baseline"] == 13.0
+    assert sizes["demo/t002"] == 10.5

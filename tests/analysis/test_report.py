@@ -1,16 +1,19 @@
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from score_tables import score_table
 
+from analysis.figures.images import Example
 from analysis.front import find_front
 from analysis.report import report_files
 from analysis.report_figures import StudyResult
 from trainables.objectives import measure
 
 NOISE = {"baseline": 9.0, "t000": 3.0, "t001": 1.5}
+GREY = np.full((4, 4, 3), 0.5, dtype=np.float32)
 LAM = {"baseline": 0.0, "t000": 1e-5, "t001": 1e-4}
 
 
@@ -50,6 +53,7 @@ def files(tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
         "environment": {"torch": "2.15"},
         "doubts": {"t000": [], "t001": ["noise: random noise does <nearly> as well"]},
         "planned_trials": 5,
+        "examples": [Example(name="a", clean=GREY, attacked=GREY, clean_score=40.0, attacked_score=40.0, ssim=1.0)],
     }
     return report_files([result(tables, **more)])
 
@@ -63,7 +67,7 @@ def test_the_report_holds_page_tables_and_figures(files):
     for key in ("C", "1", "2", "3", "S4", "S5", "S6", "S7"):
         assert {f"tables/table_{key}.{ending}" for ending in ("md", "tex", "csv", "html")} <= set(files)
     figures = {name for name in files if name.startswith("figures/")}
-    names = ("front", "parallel", "lam", "before_after", "change", "gradient_norm", "theory", "norm_r")
+    names = ("examples", "front", "parallel", "lam", "before_after", "change", "gradient_norm", "theory", "norm_r")
     assert figures == {f"figures/demo_{name}.png" for name in names}
     assert all(files[name].startswith(b"\x89PNG") for name in figures)
     latex = files["tables.tex"].decode()
@@ -74,8 +78,9 @@ def test_the_page_needs_nothing_from_outside_and_draws_every_figure(files):
     page = files["report.html"].decode()
     scripts = page.index("<script>"), page.rindex("<script>")
     own = page[: scripts[0]] + page[scripts[1] :]
-    for address in ("src=", "href=", "http:", "https:", "@import"):
+    for address in ("href=", "http:", "https:", "@import"):
         assert address not in own
+    assert own.count("src=") == own.count('src="data:image/png;base64,') == 1
     start = own.index("const figures = ") + len("const figures = ")
     drawings = json.JSONDecoder().raw_decode(own[start:])[0]
     assert [f'data-figure="{position}"' in own for position in range(len(drawings))] == [True] * 8
