@@ -104,7 +104,7 @@ def make_perturbation(
                     batch_size=batch_size,
                     seed=seed,
                     epoch=epoch,
-                    flip=False,
+                    augment="none",
                 ):
                     yield batch.to(surrogate.model.mean.device)
 

@@ -100,4 +100,5 @@ def _ratio(change: NDArray[np.float64], expected: NDArray[np.float64], seed: int
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = change[drawn].mean(1) / expected[drawn].mean(1)
         ratio = np.divide(change.mean(), expected.mean())
-    return float(ratio), float(np.quantile(ratios, 1 - CONFIDENCE))
+    # "lower": no interpolation, which infinite ratios (nothing was expected) would turn into NaN.
+    return float(ratio), float(np.quantile(ratios, 1 - CONFIDENCE, method="lower"))

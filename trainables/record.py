@@ -51,7 +51,7 @@ def write_scores(target: Path | str | IO[bytes], frame: pd.DataFrame, metadata: 
     _require_columns(frame.columns, "the frame")
     try:
         table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"the frame does not fit the score table's schema: {error}") from error
     table = table.replace_schema_metadata({**(SCHEMA.metadata or {}), _METADATA_KEY: json.dumps(dict(metadata))})
     if isinstance(target, (str, Path)):

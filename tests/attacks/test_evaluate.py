@@ -1,0 +1,188 @@
+"""The evaluation protocol: views, aggregation, both attacked scores, and a model that is left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_models import noisy_gradients, pixels, rows_of, small_scorer, trained_scorer
+
+import trainables.memory
+from trainables.attacks import create_attack
+from trainables.evaluate import clean_scores, evaluate, probe
+from trainables.models.scorer import InputSpec
+from trainables.objectives import measure
+from trainables.record import SCHEMA, read_scores, write_scores
+from trainables.regularizer import gradient_l1
+from trainables.ssim import ssim
+from trainables.views import image_views
+
+LEVELS, QUALITY = noisy_gradients(10, seed=3)
+ROWS = rows_of(QUALITY)
+MODEL = trained_scorer(steps=60)
+FGSM = create_attack("fgsm")
+
+
+def by_attack(table: pd.DataFrame, attack: str) -> pd.DataFrame:
+    return table[table["attack"] == attack].reset_index(drop=True)
+
+
+def test_rows_say_what_a_hand_made_evaluation_says() -> None:
+    table = evaluate(MODEL, LEVELS, ROWS, {"fgsm": FGSM, "noise": create_attack("noise")}, batch_size=4)
+    assert list(table.columns) == SCHEMA.names
+    assert list(table["attack"]) == ["fgsm"] * 10 + ["noise"] * 10
+    images = pixels(LEVELS)
+    adversarial = FGSM(MODEL, images)
+    with torch.no_grad():
+        clean, attacked, on_file = (
+            MODEL(batch).numpy() for batch in (images, adversarial, (adversarial * 255).round() / 255)
+        )
+    found = by_attack(table, "fgsm")
+    np.testing.assert_allclose(found["clean_score"], clean, rtol=1e-5)
+    np.testing.assert_allclose(found["attacked_score"], attacked, rtol=1e-5)
+    np.testing.assert_allclose(found["attacked_score_8bit"], on_file, rtol=1e-5)
+    np.testing.assert_allclose(found["gradient_l1"], gradient_l1(MODEL, images), rtol=1e-4)
+    np.testing.assert_allclose(found["ssim"], ssim(images, adversarial), rtol=1e-5)
+    np.testing.assert_allclose(found["max_delta"], 0.005, rtol=1e-4)
+    assert (found["seconds"] > 0).all()
+    for column in ("image", "content", "split", "mos"):
+        assert list(found[column]) == list(ROWS[column])
+
+
+def test_rounding_to_8_bits_weakens_fgsm_by_about_a_fifth() -> None:
+    """0.005 is 1.275 levels, of which a file keeps one."""
+    found = evaluate(MODEL, LEVELS, ROWS, {"fgsm": FGSM})
+    change, on_file = (
+        (found[column] - found["clean_score"]).abs().mean() for column in ("attacked_score", "attacked_score_8bit")
+    )
+    assert 0.1 < 1 - on_file / change < 0.35
+
+
+def test_rows_choose_and_order_the_images() -> None:
+    turned = ROWS.iloc[[7, 2, 5]]
+    whole, some = (by_attack(evaluate(MODEL, LEVELS, rows, {"fgsm": FGSM}), "fgsm") for rows in (ROWS, turned))
+    expected = whole.set_index("image").loc[turned["image"]].reset_index()
+    compared = some.columns.drop("seconds")
+    pd.testing.assert_frame_equal(some[compared], expected[compared], rtol=1e-4)
+
+
+def test_an_image_score_is_the_mean_over_its_views() -> None:
+    """Five stored crops of larger pictures; each crop is attacked by itself and has its own direction."""
+    levels, quality = noisy_gradients(3, side=40, seed=11)
+    model = trained_scorer(steps=60)
+    model.input_spec = InputSpec(height=24, width=24, mode="crop", crops=5)
+    table = evaluate(model, levels, rows_of(quality), {"fgsm": FGSM}, batch_size=4, seed=9)
+    for i, row in enumerate(table.itertuples()):
+        views = image_views(levels[i], model.input_spec, seed=9, image=str(row.image)).float() / 255
+        assert len(views) == 5
+        with torch.no_grad():
+            assert row.clean_score == pytest.approx(model(views).mean().item(), rel=1e-5)
+            assert row.attacked_score == pytest.approx(model(FGSM(model, views)).mean().item(), rel=1e-5)
+
+
+def test_crops_are_stored_by_seed_and_name() -> None:
+    levels = noisy_gradients(1, side=40)[0][0]
+    spec = InputSpec(height=24, width=24, mode="crop", crops=8)
+    first, again, other_seed, other_name = (
+        image_views(levels, spec, seed=seed, image=image)
+        for seed, image in ((0, "a.png"), (0, "a.png"), (1, "a.png"), (0, "b.png"))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other_seed)
+    assert not torch.equal(first, other_name)
+    assert len(torch.unique(first, dim=0)) > 1
+
+
+def test_whole_images_are_resized_once_and_images_of_the_right_size_are_left_alone() -> None:
+    levels = noisy_gradients(1, side=24)[0][0]
+    for mode in ("crop", "resize"):
+        spec = InputSpec(height=24, width=24, mode=mode, crops=4)
+        views = image_views(levels, spec, seed=0, image="a")
+        assert torch.equal(views, torch.from_numpy(levels).permute(2, 0, 1)[None])
+    resized = image_views(levels, InputSpec(height=12, width=18, mode="resize"), seed=0, image="a")
+    assert resized.shape == (1, 3, 12, 18)
+    assert resized.dtype == torch.uint8
+    flat = np.full((40, 31, 3), 77, np.uint8)
+    assert (image_views(flat, InputSpec(height=12, width=18, mode="resize"), seed=0, image="a") == 77).all()
+
+
+def test_an_image_too_small_for_the_crops_is_named() -> None:
+    with pytest.raises(ValueError, match=r"image tiny\.png is 20x30 pixels, too small for the model's 24x24 crops"):
+        image_views(
+            np.zeros((20, 30, 3), np.uint8), InputSpec(height=24, width=24, mode="crop"), seed=0, image="tiny.png"
+        )
+
+
+def test_ready_made_adversaries_are_cut_where_the_clean_images_are() -> None:
+    """With the clean images as adversaries nothing changes, whatever the crops."""
+    levels, quality = noisy_gradients(4, side=40, seed=2)
+    model = trained_scorer(steps=20)
+    model.input_spec = InputSpec(height=24, width=24, mode="crop", crops=3)
+    darker = (levels * 0.9).astype(np.uint8)
+    table = evaluate(model, levels, rows_of(quality), {"fgsm": FGSM, "same": levels, "darker": darker}, batch_size=5)
+    same, changed = by_attack(table, "same"), by_attack(table, "darker")
+    assert (same["attacked_score"] == same["clean_score"]).all()
+    assert (same["max_delta"] == 0).all()
+    assert (changed["attacked_score"] != changed["clean_score"]).all()
+    assert (changed["attacked_score"] == changed["attacked_score_8bit"]).all()
+    assert (changed["max_delta"] > 0.05).all()
+
+
+def test_the_probe_and_clean_scores_agree_with_the_full_evaluation(tmp_path: Path) -> None:
+    full = evaluate(MODEL, LEVELS, ROWS, {"fgsm": FGSM})
+    assert probe(MODEL, LEVELS, ROWS, FGSM) == pytest.approx(measure(full, "test"))
+    np.testing.assert_allclose(clean_scores(MODEL, LEVELS, ROWS, batch_size=3), full["clean_score"], rtol=1e-5)
+    write_scores(tmp_path / "scores.parquet", full, {})
+    assert measure(read_scores(tmp_path / "scores.parquet"), "test") == measure(full, "test")
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = small_scorer().train()
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    evaluate(model, LEVELS, ROWS, {"fgsm": FGSM, "perceptual": create_attack("perceptual", steps=2)})
+    probe(model, LEVELS, ROWS, FGSM)
+    clean_scores(model, LEVELS, ROWS)
+    assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_batches_shrink_where_memory_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluate(MODEL, LEVELS, ROWS, {"fgsm": FGSM})
+    monkeypatch.setattr(trainables.memory, "MAX_BATCH_BYTES", 3e5)
+    sizes: list[int] = []
+    hook = MODEL.register_forward_hook(lambda module, args, output: sizes.append(len(args[0])))
+    small = evaluate(MODEL, LEVELS, ROWS, {"fgsm": FGSM})
+    hook.remove()
+    assert 1 <= max(sizes) < len(ROWS)
+    np.testing.assert_allclose(small["attacked_score"], whole["attacked_score"], rtol=1e-4)
+
+
+def test_the_label_reaches_attacks_that_refer_to_it() -> None:
+    attack = create_attack("fgsm", loss="mae", reference="mos")
+    table = evaluate(MODEL, LEVELS, ROWS, {"mae": attack}, batch_size=3)
+    assert ((table["attacked_score"] - table["mos"]).abs() > (table["clean_score"] - table["mos"]).abs()).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "attacks", "message"),
+    [
+        (ROWS.drop(columns="mos"), {"fgsm": FGSM}, "lack mos"),
+        (ROWS.iloc[:0], {"fgsm": FGSM}, "no images"),
+        (ROWS, {}, "at least one attack"),
+    ],
+)
+def test_impossible_requests_are_refused(rows: pd.DataFrame, attacks: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(MODEL, LEVELS, rows, attacks)  # type: ignore[arg-type]
+
+
+def test_a_diverged_model_is_refused() -> None:
+    model = small_scorer()
+    model.offset.fill_(torch.nan)
+    for scored in (lambda: evaluate(model, LEVELS, ROWS, {"fgsm": FGSM}), lambda: clean_scores(model, LEVELS, ROWS)):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            scored()
