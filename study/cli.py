@@ -24,6 +24,7 @@ COMMANDS = {
     "ui": "study.commands.ui",
     "sync": "study.commands.sync",
     "compare": "study.commands.compare",
+    "data check": "study.commands.data",
     "suite": "study.commands.suite",
     "audit": "study.commands.suite",
     "surrogate train": "study.commands.suite",

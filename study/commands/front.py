@@ -66,23 +66,23 @@ def front_table(found: Front) -> Table:
     from rich.table import Table
 
     table = Table(
-        title="Pareto front, chosen on validation",
+        title="Pareto front, chosen on validation (val.) images",
         caption=_caption(found),
         box=None,
         pad_edge=False,
         title_justify="left",
     )
     for title in ("trial", "λ", "h"):
-        table.add_column(title, justify="left" if title == "trial" else "right")
-    for split in ("validation", "test"):
+        table.add_column(title, justify="left" if title == "trial" else "right", no_wrap=True)
+    for split in ("val.", "test"):
         for name in found.objectives:
-            table.add_column(f"{split}\n{name}", justify="right")
+            table.add_column(f"{split}\n{name.replace('_', ' ')}", justify="right")
     table.add_column("")
     for member in found.members:
         table.add_row(*_cells(found, member), _remark(found, member), style="bold" if member is found.knee else None)
     if found.baseline is not None and found.baseline not in found.members:
         table.add_section()
-        table.add_row(*_cells(found, found.baseline), "the λ=0 reference, dominated", style="dim")
+        table.add_row(*_cells(found, found.baseline), "λ=0, dominated", style="dim")
     return table
 
 
@@ -97,8 +97,8 @@ def _remark(found: Front, member: TrialPoint) -> str:
         "knee": member is found.knee,
         "most accurate": member is found.most_accurate,
         "most robust": member is found.most_robust,
-        "the paper's λ and h": member.is_paper_setting,
-        "the λ=0 reference": member.is_baseline,
+        "paper's λ, h": member.is_paper_setting,
+        "λ=0": member.is_baseline,
     }
     return ", ".join(text for text, holds in remarks.items() if holds)
 

@@ -1,0 +1,46 @@
+"""`nt-study data check`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from study.commands.options import JsonOption, print_json
+
+
+def check(
+    spec: Annotated[str, typer.Argument(help="photos, livec:/path, koniq10k:/path, csv:/path/manifest.csv, …")],
+    seed: Annotated[int, typer.Option(help="Seed of the split that is shown.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Look a data set over before a study trusts it: counts, scores, sizes, duplicates, unreadable files, splits."""
+    from trainables.data.check import check_dataset
+
+    facts = check_dataset(spec, seed=seed)
+    if as_json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _print(facts: dict[str, Any]) -> None:
+    mos = facts["mos"]
+    print(f"{facts['spec']}: {facts['images']} images of {facts['contents']} contents, {facts['score_kind']}")
+    print(f"scores {mos['minimum']:.4g} to {mos['maximum']:.4g}, mean {mos['mean']:.4g}")
+    most = max(mos["histogram"]["counts"])
+    edges = mos["histogram"]["edges"]
+    for low, high, count in zip(edges, edges[1:], mos["histogram"]["counts"], strict=False):
+        print(f"  {low:8.4g} – {high:8.4g}  {'█' * round(40 * count / most)} {count}")
+    for name in ("sizes", "conversions", "splits", "duplicates", "unreadable"):
+        if facts.get(name):
+            print(f"{name}: {_short(facts[name])}")
+
+
+def _short(content: Any) -> str:
+    """At most eight entries of a mapping or list, and how many more there are."""
+    entries = [f"{key} {value}" for key, value in content.items()] if isinstance(content, dict) else list(content)
+    if isinstance(content, str):
+        return content
+    more = f", and {len(entries) - 8} more" if len(entries) > 8 else ""
+    return ", ".join(str(entry) for entry in entries[:8]) + more
