@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import safetensors.torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from trainables.data.decode import decode_image
 from trainables.evaluate import clean_scores
 from trainables.models import create_model
 from trainables.models.scorer import Scorer
@@ -103,14 +103,10 @@ def score_arrays(model: Scorer, images: Sequence[NDArray[np.uint8]], names: Sequ
 def read_image(path: Path | str) -> NDArray[np.uint8]:
     """The image as (H, W, 3) uint8 RGB. ValueError when there is none that can be decoded whole."""
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise ValueError("there is no such file") from None
-    except Image.UnidentifiedImageError:
-        raise ValueError("this is no image that can be decoded") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"this image cannot be decoded: {error}") from None
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{Path(path).name} cannot be read: {error.strerror}") from None
+    return decode_image(data, Path(path).name)[0]
 
 
 def find_images(places: Iterable[Path | str]) -> Iterator[Path]:
