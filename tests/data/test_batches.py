@@ -42,7 +42,7 @@ def epoch_of(store: MappedStore, **options: object) -> tuple[torch.Tensor, torch
 
 
 @given(
-    batch_size=st.integers(1, 25),
+    batch_size=st.integers(1, 20),
     crops=st.integers(1, 3),
     drop_last=st.booleans(),
     mode=st.sampled_from(["crop", "resize"]),

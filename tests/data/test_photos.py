@@ -119,12 +119,11 @@ def test_a_distortion_keeps_shape_and_is_repeatable(patch: Pixels, name: str, le
     assert np.array_equal(distorted, distort(patch, name, level, np.random.default_rng(seed)))
 
 
-@pytest.mark.parametrize("name", ["gaussian_blur", "motion_blur", "resampling"])
-def test_blurring_leaves_a_flat_patch_alone_and_flattens_others(name: str, patch: Pixels) -> None:
+def test_blurring_leaves_a_flat_patch_alone_and_flattens_others(patch: Pixels) -> None:
     rng = np.random.default_rng(0)
     flat = np.full((64, 64, 3), 120, dtype=np.uint8)
-    assert np.array_equal(distort(flat, name, 5, rng), flat)
-    activities = [activity(distort(patch, name, level, rng)) for level in (1, 3, 5)]
+    assert np.array_equal(distort(flat, "gaussian_blur", 5, rng), flat)
+    activities = [activity(distort(patch, "gaussian_blur", level, rng)) for level in (1, 3, 5)]
     assert activity(patch) > activities[0] > activities[1] > activities[2]
 
 

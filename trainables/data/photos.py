@@ -70,7 +70,6 @@ def _photos() -> tuple[Photo, ...]:
     rows = [
         (SKIMAGE, "astronaut.png", "train", 0.5, "public domain", "NASA"),
         (SKIMAGE, "coffee.png", "train", 0.5, "CC0 1.0", "Rachel Michetti, Pikolo Espresso Bar"),
-        (SKIMAGE, "rocket.jpg", "train", 0.5, "public domain", "SpaceX"),
         (SKIMAGE, "camera.png", "train", 0.75, "CC0 1.0", "Lav Varshney"),
         (SKIMAGE, "brick.png", "train", 0.75, "CC0 1.0", "CC0Textures, Bricks25"),
         (SKIMAGE, "gravel.png", "train", 0.75, "CC0 1.0", "CC0Textures, Gravel04"),
