@@ -22,6 +22,7 @@ from rich.console import Console
 from search_spaces.schema import StudyFile
 from study.directory import StudyDirectory, check_new, create
 from study.errors import StudyError
+from trainables.config import BASELINE
 from trainables.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -101,6 +102,11 @@ def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = No
             finally:
                 console.print("[dim]writing the front and MLflow's record …[/]")
                 tracker.close()
+        if search.baseline_error is not None:
+            raise StudyError(
+                f"the λ=0 baseline failed, and with it the study: {search.baseline_error}; the traceback is in "
+                f"{directory.trial(BASELINE) / 'error.txt'}; when it is mended: nt-study resume {directory.name}"
+            )
         return search.remaining == 0
 
 
@@ -191,6 +197,9 @@ def _logging_to(path: Path) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger()
     level = logger.level
+    # Ray's own handler writes to the terminal; what it says belongs into the file with the rest.
+    ray_logger = logging.getLogger("ray")
+    ray_handlers, ray_logger.handlers, ray_logger.propagate = ray_logger.handlers, [], True
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
@@ -198,6 +207,7 @@ def _logging_to(path: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        ray_logger.handlers = ray_handlers
         handler.close()
 
 

@@ -130,6 +130,17 @@ class DurableSearch(Unpickled, Searcher):
         self._distributions = distributions(study_file.space)
         self._unfinished = self.reconcile()
         self._baseline = _read_state(directory, BASELINE) or "waiting"
+        if self._baseline == "failed":
+            # Nothing can be said without it, so every run tries again.
+            (directory.trial(BASELINE) / "result.json").unlink()
+            self._baseline = "waiting"
+
+    @property
+    def baseline_error(self) -> str | None:
+        """Why the baseline failed in this run, or None."""
+        if self._baseline != "failed":
+            return None
+        return str(self.directory.read_json(f"trials/{BASELINE}/result.json")["reason"])
 
     @property
     def remaining(self) -> int:
