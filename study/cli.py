@@ -24,6 +24,7 @@ COMMANDS = {
     "ui": "study.commands.ui",
     "sync": "study.commands.sync",
     "compare": "study.commands.compare",
+    "report": "study.commands.report",
     "data check": "study.commands.data",
     "suite": "study.commands.suite",
     "audit": "study.commands.suite",

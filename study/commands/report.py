@@ -1,0 +1,72 @@
+"""`nt-study report`: the paper's tables and figures from finished studies."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from study.commands.options import STUDIES, StudiesOption
+from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from analysis.report_figures import StudyResult
+    from study.directory import StudyDirectory
+
+
+def report(
+    names: Annotated[list[str], typer.Argument(help="Names of the studies.")],
+    out: Annotated[Path, typer.Option(help="Folder to write report.html, tables and figures to.")],
+    studies: StudiesOption = STUDIES,
+) -> None:
+    """Write one offline page, the paper's tables in four formats and its figures, all from the score tables."""
+    from analysis.report import report_files
+    from study.directory import find
+    from trainables.files import write_atomically
+
+    files = report_files([_result(find(studies, name)) for name in names])
+    try:
+        for name, content in files.items():
+            write_atomically(out / name, content)
+    except OSError as error:
+        raise StudyError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
+    print(f"{out / 'report.html'} and {len(files) - 1} tables and figures")
+
+
+def _result(directory: StudyDirectory) -> StudyResult:
+    from analysis.report_figures import StudyResult
+    from study.front import front_of
+    from study.suite import audit_study
+    from study.summaries import summarise
+    from study.trial_report import examples_of
+    from trainables.record import read_scores
+    from trainables.trial import PROBE, SCORES
+
+    trials = summarise(directory)
+    study_file = directory.read_study_file()
+    environment = directory.read_json("environment.json")
+    found = front_of(directory, trials)
+    complete = [trial.trial for trial in trials if trial.state == "complete"]
+    doubts = audit_study(directory, trials)
+    result = StudyResult(
+        front=found,
+        baseline=study_file.baseline,
+        data=environment["data"]["fingerprint"],
+        scores={trial: read_scores(directory.trial(trial) / SCORES) for trial in complete},
+        about=f"{study_file.baseline} ({study_file.size}) on {study_file.data}; {environment['data']['score_kind']}",
+        doubts={trial: [flag.message for flag in doubts.get(trial, [])] for trial in complete},
+        reproduce=(f"nt-study launch {directory.name}.yaml --name {directory.name}  # with the study's study.yaml",),
+        environment={
+            "code": environment["code"],
+            "seed": str(study_file.seed),
+            **{name: str(value) for name, value in environment["versions"].items()},
+            **{name: str(value) for name, value in environment["hardware"].items()},
+        },
+        eps=study_file.attacks[PROBE].get("eps", 0.005),
+        planned_trials=study_file.trials + 1,
+    )
+    if result.nt_trial is None:
+        return result
+    return dataclasses.replace(result, examples=examples_of(directory, result.nt_trial.trial))
