@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +133,7 @@ def write_manifest(folder: Path, rows: pd.DataFrame) -> Path:
     return path
 
 
-def _write_workbook(path: Path, rows: list[list[object]]) -> None:
+def _write_workbook(path: Path, rows: Sequence[Sequence[object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     workbook = openpyxl.Workbook()
     sheet = workbook.active

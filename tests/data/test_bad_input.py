@@ -38,6 +38,11 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def png_header_of(width: int, height: int) -> bytes:
     """A PNG that claims a size and carries no pixels."""
 
@@ -55,7 +60,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "bomb": (lambda path: path.write_bytes(png_header_of(30_000, 30_000)), r"3\.jpg (is too large|claims 30000x30000)"),
     "large": (lambda path: path.write_bytes(png_header_of(10_000, 8_500)), r"3\.jpg claims 10000x8500 pixels"),
     "missing": (lambda path: path.unlink(), r"3\.jpg: it has a score and no file 3\.jpg"),
-    "folder": (lambda path: (path.unlink(), path.mkdir()), r"3\.jpg cannot be read: .*directory"),
+    "folder": (make_folder, r"3\.jpg cannot be read: .*directory"),
     "float": (
         lambda path: Image.fromarray(np.ones((4, 4), dtype=np.float32)).save(path, format="TIFF"),
         r"3\.jpg has floating-point pixels",
