@@ -20,6 +20,7 @@ from trainables.config import Recipe, Stage, TrialConfig
 from trainables.data.cache import build_once
 from trainables.data.store import ImageStore
 from trainables.models import create_model
+from trainables.models.published import load_published
 from trainables.models.scorer import Scorer, Size
 from trainables.seeding import derive_seed
 from trainables.train import Training
@@ -143,18 +144,25 @@ def train_surrogate(
     return load_surrogate(build_once(cache_dir / "surrogates" / f"{name}-{size}-{digest}", train), device=device)
 
 
-def load_surrogate(folder: Path, *, device: str | torch.device = "cpu") -> Surrogate:
-    """The surrogate in a folder that `train_surrogate` made. Raises ValueError where there is none."""
+def load_surrogate(place: Path, *, device: str | torch.device = "cpu") -> Surrogate:
+    """The surrogate in a folder that `train_surrogate` made, or in a file of published weights.
+
+    What published weights were trained on is not at hand, so `refuse_seen` lets them pass. Raises ValueError where
+    there is no surrogate.
+    """
+    if place.is_file():
+        return _surrogate(place.stem, load_published(place), frozenset(), device)
     try:
-        description = json.loads((folder / DESCRIPTION).read_text())
-        weights = (folder / WEIGHTS).read_bytes()
+        description = json.loads((place / DESCRIPTION).read_text())
+        weights = (place / WEIGHTS).read_bytes()
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} holds no surrogate ({error}); make one with `nt-study surrogate train`") from error
+        raise ValueError(f"{place} holds no surrogate ({error}); make one with `nt-study surrogate train`") from error
     model = create_model(description["name"], size=description["size"])
     model.load_state_dict(safetensors.torch.load(weights))
-    return Surrogate(
-        name=description["name"],
-        model=model.to(device).eval(),
-        fingerprint=hashlib.sha256(weights).hexdigest(),
-        trained_on=frozenset(description["trained_on"]),
-    )
+    return _surrogate(description["name"], model, frozenset(description["trained_on"]), device)
+
+
+def _surrogate(name: str, model: Scorer, trained_on: frozenset[str], device: str | torch.device) -> Surrogate:
+    weights = {key: value.contiguous() for key, value in model.state_dict().items()}
+    fingerprint = hashlib.sha256(safetensors.torch.save(weights)).hexdigest()
+    return Surrogate(name=name, model=model.to(device).eval(), fingerprint=fingerprint, trained_on=trained_on)

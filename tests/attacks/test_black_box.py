@@ -18,6 +18,7 @@ from trainables.attacks.uap import encode_perturbation, load_perturbation, save_
 from trainables.config import Recipe, Stage
 from trainables.data.store import ImageStore, build_store
 from trainables.evaluate import evaluate
+from trainables.models import create_model
 from trainables.surrogates import RECIPES, Surrogate, load_surrogate, train_surrogate
 
 LEVELS, QUALITY = noisy_gradients(8, seed=31)
@@ -191,6 +192,18 @@ def test_surrogates_are_trained_once_and_loaded(name: str, tmp_path: Path, monke
         assert torch.equal(trained.model(images), again.model(images))
     other = train_surrogate(name, store, rows, cache_dir=tmp_path, size="small", seed=4)
     assert other.fingerprint != trained.fingerprint
+
+
+def test_published_weights_are_a_surrogate(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    published = create_model("paq2piq", size="paper")
+    torch.save({"model": published.network.state_dict()}, tmp_path / "RoIPoolModel.pth")
+    loaded = load_surrogate(tmp_path / "RoIPoolModel.pth")
+    again = load_surrogate(tmp_path / "RoIPoolModel.pth")
+    assert loaded.trained_on == frozenset()
+    assert loaded.fingerprint == again.fingerprint
+    with torch.no_grad():
+        assert torch.equal(loaded.model(IMAGES.repeat(1, 1, 2, 2)), published.eval()(IMAGES.repeat(1, 1, 2, 2)))
 
 
 def test_what_is_no_surrogate_is_refused(store: ImageStore, tmp_path: Path) -> None:
