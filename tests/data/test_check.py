@@ -42,6 +42,7 @@ def test_everything_is_counted(manifest: Path, tmp_path: Path) -> None:
     assert set(found["left_out"]) == {"10.png", "11.png"}
     assert sum(found["splits"]["images"].values()) == 10
     assert found["splits"]["mos_minimum"] < found["splits"]["mos_maximum"]
+    assert found["splits"]["contents_on_two_sides"] == 0
 
 
 def test_it_can_be_written_as_json(manifest: Path, tmp_path: Path) -> None:
@@ -54,3 +55,10 @@ def test_a_set_too_small_to_split_is_still_described(tmp_path: Path) -> None:
     found = check_dataset(f"csv:{path}", cache_dir=tmp_path / "cache")
     assert found["images"] == 2
     assert "2 different contents cannot be split" in found["splits"]["error"]
+
+
+def test_a_given_split_that_leaks_is_reported(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"image": [f"{i}.png" for i in range(6)], "mos": range(6), "content": list("aabbcd")})
+    rows["split"] = ["train", "test", "validation", "validation", "train", "test"]
+    found = check_dataset(f"csv:{write_manifest(tmp_path, rows)}", cache_dir=tmp_path / "cache")
+    assert found["splits"]["contents_on_two_sides"] == 1

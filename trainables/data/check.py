@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from trainables.data import open_dataset
-from trainables.data.split import MosScale, split_table
+from trainables.data.split import MosScale, leak_groups, split_table
 from trainables.data.store import MappedStore
 
 NUM_BINS = 10
@@ -59,4 +59,10 @@ def _splits(table: pd.DataFrame, seed: int) -> dict[str, Any]:
     except ValueError as error:
         return {"error": str(error)}
     counts = {str(name): int(count) for name, count in rows["split"].value_counts().items()}
-    return {"images": counts, "mos_minimum": scale.minimum, "mos_maximum": scale.maximum}
+    sides = rows.groupby(leak_groups(rows))["split"].nunique()
+    return {
+        "images": counts,
+        "mos_minimum": scale.minimum,
+        "mos_maximum": scale.maximum,
+        "contents_on_two_sides": int((sides > 1).sum()),
+    }
