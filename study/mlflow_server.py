@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 from study.errors import StudyError
@@ -24,28 +23,57 @@ LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 """Leaves out eight processes (2 GB) that run jobs for LLM evaluation."""
 
 
-@contextlib.contextmanager
-def serving(store: str, artifacts: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A server on `store` that answers at `http://127.0.0.1:port`, and that ends with the context.
+class Server:
+    """A server on `store` that answers at `address`, as a context or by `start` and `stop`, again and again.
 
     artifacts: folder for artifacts that clients upload through the server; its messages go to a file beside it.
-    StudyError when the port is taken or the server ends or does not answer in time.
     """
-    _check_free(port)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
-    command += ["--artifacts-destination", str(artifacts.resolve()), "--host", HOST, "--port", str(port)]
-    environment = {**LEAN, **DEFAULTS, **os.environ}
-    log = artifacts.resolve().with_name("mlflow-server.log")
-    with log.open("wb") as messages:
-        server = subprocess.Popen(command, env=environment, stdout=messages, stderr=messages, start_new_session=True)
-    try:
-        _wait_for(server, port, log)
-        yield server
-    finally:
-        # The whole group: the command is only the parent of the process that serves.
+
+    def __init__(self, store: str, artifacts: Path, port: int) -> None:
+        self.store = store
+        self.artifacts = artifacts.resolve()
+        self.port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Return once it answers. StudyError when the port is taken, or it ends or does not answer in time."""
+        _check_free(self.port)
+        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.store, "--workers", "1"]
+        command += ["--artifacts-destination", str(self.artifacts), "--host", HOST, "--port", str(self.port)]
+        environment = {**LEAN, **DEFAULTS, **os.environ}
+        log = self.artifacts.with_name("mlflow-server.log")
+        with log.open("ab") as messages:
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=messages, stderr=messages, start_new_session=True
+            )
+        try:
+            _wait_for(self._process, self.address, log)
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait(self) -> None:
+        """Return when the server has ended by itself."""
+        assert self._process is not None
+        self._process.wait()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End the server with a signal, and all its processes: what was started is only the parent of what serves."""
+        assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
+            os.killpg(self._process.pid, number)
+        self._process.wait()
 
 
 def _check_free(port: int) -> None:
@@ -57,13 +85,13 @@ def _check_free(port: int) -> None:
             raise StudyError(f"port {port} cannot be used ({error.strerror}); choose another one") from None
 
 
-def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_for(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     deadline = time.monotonic() + STARTING
     while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise StudyError(f"MLflow's server ended with code {server.returncode}; its messages are in {log}")
+        if process.poll() is not None:
+            raise StudyError(f"MLflow's server ended with code {process.returncode}; its messages are in {log}")
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5):
+            with urllib.request.urlopen(f"{address}/health", timeout=5):
                 return
         except OSError:
             time.sleep(0.3)

@@ -24,7 +24,7 @@ PAUSE = 1.0
 """Seconds between two passes, so that what happens together is sent together."""
 IDLE = 30.0
 """Seconds until a pass without being notified: the front may have become due."""
-RETRY = 10.0
+RETRY = 5.0
 """Seconds between attempts while MLflow cannot be reached."""
 PATIENCE = 60.0
 """Seconds that the end of a study waits for the last pass."""

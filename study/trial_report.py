@@ -50,7 +50,9 @@ def write_trial_report(directory: StudyDirectory, trial: TrialSummary, report: P
     if len(trial.epochs) > 1:
         figures["training.png"] = training_figure
     if trial.state == "complete":
-        figures |= {"scores.png": scores_figure, "examples.png": examples_figure}
+        figures["scores.png"] = scores_figure
+    if trial.state == "complete" and (folder / WEIGHTS).exists():
+        figures["examples.png"] = examples_figure
     for name, draw in figures.items():
         try:
             content = png(draw(directory, trial))

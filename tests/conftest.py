@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from study.directory import StudyDirectory
+from study.mlflow_server import Server
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -58,3 +60,14 @@ def smoke_study(tmp_path_factory: pytest.TempPathFactory, nt_study: Command) -> 
     ran = nt_study("launch", "hyperiqa", "--preset", "smoke", "--name", "smoke", "--studies", studies)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return StudyDirectory(studies / "smoke")
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real MLflow server; a test that stops it starts it again."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with Server(f"sqlite:///{folder / 'mlflow.db'}", folder / "mlartifacts", port) as server:
+        yield server

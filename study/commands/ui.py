@@ -24,7 +24,7 @@ def ui(
     import signal
 
     from study.directory import find, find_all
-    from study.mlflow_server import HOST, serving
+    from study.mlflow_server import Server
     from study.tracking import open_for_reading, store_of
 
     chosen = [find(studies, name)] if name else find_all(studies)
@@ -36,8 +36,8 @@ def ui(
         _show(projections, store)
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt), serving(store, studies / "mlartifacts", port) as server:
-        _show(projections, f"http://{HOST}:{port}")
+    with contextlib.suppress(KeyboardInterrupt), Server(store, studies / "mlartifacts", port) as server:
+        _show(projections, server.address)
         print("\nCtrl-C ends it", flush=True)
         server.wait()
 

@@ -1,0 +1,268 @@
+"""MLflow as a view of a study's folder, against a real server."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+from written_study import epoch_rows, score_table, write_epochs, write_study, write_trial
+
+from study.directory import StudyDirectory
+from study.errors import StudyError
+from study.mlflow_server import Server
+from study.mlflow_store import connect, read_link
+from study.tracking import Tracker, store_of, sync
+from trainables.objectives import measure
+from trainables.record import read_scores, write_scores
+
+ENDS = ("complete", "complete", "pruned", "failed", "complete")
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    return tmp_path / "studies"
+
+
+def runs_of(client: MlflowClient, project: str) -> dict[str, Any]:
+    """Every run of an experiment by trial; the study's own is "" (a second one of either would be lost: so count)."""
+    experiment = client.get_experiment_by_name(project)
+    assert experiment is not None
+    runs = list(client.search_runs([experiment.experiment_id]))
+    by_trial = {run.data.tags.get("trial", ""): run for run in runs}
+    assert len(by_trial) == len(runs)
+    return by_trial
+
+
+def files_of(client: MlflowClient, run_id: str, folder: str | None = None) -> set[str]:
+    found: set[str] = set()
+    for entry in client.list_artifacts(run_id, folder):
+        found |= files_of(client, run_id, entry.path) if entry.is_dir else {entry.path}
+    return found
+
+
+def snapshot(client: MlflowClient, project: str) -> dict[str, Any]:
+    """Everything that a record says, whatever ids it was given."""
+    content = {}
+    for trial, run in runs_of(client, project).items():
+        history = {
+            name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+        }
+        tags = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
+        tags.pop("front", None)  # holds run ids
+        content[trial] = (run.info.status, run.data.params, tags, history, files_of(client, run.info.run_id))
+    return content
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+def test_record_equals_the_folder_and_syncing_again_changes_nothing(studies: Path, mlflow_server: Server) -> None:
+    directory = write_study(studies, ends=ENDS)
+    assert sync(directory, mlflow_server.address, project="whole") == len(ENDS) + 1
+    client = connect(mlflow_server.address)
+    runs = runs_of(client, "whole")
+    assert set(runs) == {"", "baseline", *(f"t{number:03d}" for number in range(len(ENDS)))}
+    parent = runs.pop("")
+    for trial, run in runs.items():
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        config = directory.read_json(f"trials/{trial}/config.json")
+        assert float(run.data.params["lam"]) == config["lam"]
+        assert float(run.data.params["step_size"]) == config["step_size"]
+        if run.data.tags["state"] == "complete":
+            table = read_scores(directory.trial(trial) / "scores.parquet")
+            for split in ("validation", "test"):
+                for name, value in measure(table, split).items():
+                    assert run.data.metrics[f"{split}/{name}"] == value, name
+            assert {"config.json", "scores.parquet", "figures/scores.png"} <= files_of(client, run.info.run_id)
+    assert [runs[f"t00{number}"].info.status for number in range(5)] == [
+        "FINISHED",
+        "FINISHED",
+        "KILLED",
+        "FAILED",
+        "FINISHED",
+    ]
+    assert runs["t003"].data.tags["reason"] == "RuntimeError: out of memory"
+    assert not any(name.startswith("validation/") for name in runs["t003"].data.metrics)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["data.fingerprint"] == "0" * 64
+    assert parent.data.params["space.lam.log"] == "true"
+    assert {"study.yaml", "front/pareto.html", "front/pareto.png", "front/front.csv", "front/parallel.png"} <= files_of(
+        client, parent.info.run_id
+    )
+    note = parent.data.tags["mlflow.note.content"]
+    assert "The knee is" in note and "front/pareto.html" in note
+    volumes = [point.value for point in client.get_metric_history(parent.info.run_id, "hypervolume")]
+    assert len(volumes) == 4 and volumes == sorted(volumes)
+
+    before = snapshot(client, "whole")
+    sync(directory, mlflow_server.address, project="whole")
+    assert snapshot(client, "whole") == before
+    assert (directory.front / "pareto.html").read_text(encoding="utf-8").count(parent.info.run_id) == 0
+    assert runs["t000"].info.run_id in (directory.front / "pareto.html").read_text(encoding="utf-8")
+
+
+def test_epochs_are_metrics_by_step(studies: Path, mlflow_server: Server) -> None:
+    directory = write_study(studies, baseline="", ends=())
+    sync(directory, mlflow_server.address, project="epochs")
+    client = connect(mlflow_server.address)
+    run = runs_of(client, "epochs")["baseline"]
+    assert run.info.status == "SCHEDULED"
+    history = client.get_metric_history(run.info.run_id, "train_loss")
+    assert [(point.step, point.value) for point in history] == [(step, 9.0 / step) for step in range(1, 7)]
+    spacing = [after.timestamp - before.timestamp for before, after in itertools.pairwise(history)]
+    assert spacing == [250] * 5
+
+
+def test_killing_the_server_in_the_middle_leaves_a_complete_record(studies: Path, mlflow_server: Server) -> None:
+    directory = write_study(studies, ends=("complete",))
+    study_file = directory.read_study_file().model_copy(update={"trials": 3})
+    directory.write_study_file(study_file)
+    warnings: list[str] = []
+    client = connect(mlflow_server.address)
+    with directory.locked():
+        tracker = Tracker(directory, mlflow_server.address, project="outage", warn=warnings.append)
+        tracker.start()
+        write_trial(directory, study_file, "t001", 1, end="")
+        tracker.notify()
+        wait_until(lambda: bool(client.get_experiment_by_name("outage")) and "t001" in runs_of(client, "outage"))
+        assert runs_of(client, "outage")["t001"].info.status == "RUNNING"
+        mlflow_server.stop(signal.SIGKILL)
+        write_trial(directory, study_file, "t001", 1)
+        tracker.notify()
+        wait_until(lambda: bool(tracker.problem))
+        write_trial(directory, study_file, "t002", 2)
+        tracker.notify()
+        mlflow_server.start()
+        wait_until(lambda: not tracker.problem)
+        tracker.close()
+    assert len(warnings) == 1 and "study goes on" in warnings[0]
+    sync(directory, mlflow_server.address, project="at once")
+    assert snapshot(client, "outage") == snapshot(client, "at once")
+    assert snapshot(client, "outage")[""][0] == "FINISHED"
+
+
+def test_a_server_that_is_not_there_costs_a_warning_and_little_time(studies: Path) -> None:
+    directory = write_study(studies, ends=("complete",))
+    warnings: list[str] = []
+    tracker = Tracker(directory, f"http://127.0.0.1:{free_port()}", warn=warnings.append)
+    tracker.start()
+    started = time.monotonic()
+    for _ in range(1000):
+        tracker.notify()
+    assert time.monotonic() - started < 0.5
+    wait_until(lambda: bool(warnings))
+    tracker.close()
+    assert ["nothing listens there" in warning for warning in warnings] == [True, False]
+    assert "nt-study sync written" in warnings[1]
+
+
+def test_a_server_that_never_answers_does_not_hold_up_the_end(studies: Path) -> None:
+    directory = write_study(studies, ends=("complete",))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        warnings: list[str] = []
+        tracker = Tracker(directory, f"http://127.0.0.1:{listening.getsockname()[1]}", warn=warnings.append)
+        tracker.start()
+        started = time.monotonic()
+        tracker.close(timeout=1.0)
+        assert time.monotonic() - started < 2.0
+    assert "no answer" in tracker.problem and "nt-study sync" in warnings[-1]
+
+
+@pytest.fixture
+def refusing(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server that answers every request with one status."""
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(request.param)
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Refuse)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("refusing", "meaning"),
+    [(401, "credentials"), (403, "may not write"), (500, "errors of its own")],
+    indirect=["refusing"],
+)
+def test_what_a_server_refuses_is_said_in_a_sentence(studies: Path, refusing: str, meaning: str) -> None:
+    with pytest.raises(StudyError, match=meaning):
+        sync(write_study(studies, ends=()), refusing)
+
+
+def test_unusable_stores_and_running_studies_are_refused(studies: Path) -> None:
+    directory = write_study(studies, ends=())
+    with pytest.raises(StudyError, match="no MLflow store"):
+        Tracker(directory, "somewhere")
+    with directory.locked(), pytest.raises(StudyError, match="is being run"):
+        sync(directory)
+
+
+def test_the_default_store_lies_beside_the_studies_and_moves_with_them(studies: Path) -> None:
+    directory = write_study(studies, baseline="failed", ends=())
+    sync(directory)
+    assert (studies / "mlflow.db").exists() and (studies / "mlartifacts").is_dir()
+    link = read_link(directory)
+    assert link is not None and link.uri is None
+    elsewhere = studies.parent / "elsewhere"
+    shutil.copytree(directory.path, elsewhere / directory.name)
+    assert store_of(StudyDirectory(elsewhere / directory.name), None) == f"sqlite:///{elsewhere / 'mlflow.db'}"
+
+
+def test_a_new_study_of_an_old_name_gets_its_own_record(studies: Path, mlflow_server: Server) -> None:
+    for _ in range(2):
+        sync(write_study(studies, baseline="failed", ends=()), mlflow_server.address, project="names")
+        shutil.rmtree(studies)
+    client = connect(mlflow_server.address)
+    experiment = client.get_experiment_by_name("names")
+    assert experiment is not None
+    assert len(list(client.search_runs([experiment.experiment_id]))) == 2 * 2
+
+
+def test_scores_without_a_correlation_are_recorded_without_it(studies: Path, mlflow_server: Server) -> None:
+    directory = write_study(studies, baseline="failed", ends=("complete", ""))
+    study_file = directory.read_study_file()
+    constant = score_table(1, 10.0, 1.0).assign(clean_score=50.0)
+    write_trial(directory, study_file, "t001", 1, end="failed")
+    write_scores(directory.trial("t001") / "scores.parquet", constant, {})
+    directory.write_result("t001", "complete")
+    write_epochs(directory, "t001", epoch_rows(constant, 1))
+    sync(directory, mlflow_server.address, project="constant")
+    run = runs_of(connect(mlflow_server.address), "constant")["t001"]
+    assert "validation/srocc" not in run.data.metrics
+    assert run.data.metrics["validation/rmse_attacked"] > 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
