@@ -50,12 +50,15 @@ def evaluate(
 
     images: `images[i]` is (H, W, 3) uint8. rows: `index` (position in `images`), `image`, `content`, `split`, `mos`
     (0..100). attacks: label -> an attack, or ready-made adversaries by the same positions. batch_size: views at a
-    time, fewer where memory asks for it (`memory.py`). seed: of the views' positions.
+    time, fewer where memory asks for it (`memory.py`). seed: of the views' positions. An attack's control, where it
+    has one, is recorded too, as `<label>_control`.
 
     Scores in evaluation mode; afterwards the model's mode, parameters, `.grad` and BatchNorm statistics are as before.
     Raises ValueError for rows without a column, no attacks, scores that are not finite.
     """
-    return _score_table(model, images, rows, attacks, batch_size, seed, thorough=True)
+    controls = {f"{label}_control": attack.control for label, attack in attacks.items() if isinstance(attack, Attack)}
+    controlled = {**attacks, **{label: control for label, control in controls.items() if control}}
+    return _score_table(model, images, rows, controlled, batch_size, seed, thorough=True)
 
 
 def probe(

@@ -161,6 +161,16 @@ def test_batches_shrink_where_memory_asks_for_it(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_allclose(small["attacked_score"], whole["attacked_score"], rtol=1e-4)
 
 
+def test_the_perceptual_attack_is_recorded_beside_its_own_noise() -> None:
+    table = evaluate(MODEL, LEVELS, ROWS, {"fgsm": FGSM, "ssim": create_attack("perceptual", steps=2)})
+    assert list(table["attack"].unique()) == ["fgsm", "ssim", "ssim_control"]
+    control = by_attack(table, "ssim_control")
+    noise = create_attack("perceptual", steps=0)(MODEL, pixels(LEVELS))
+    with torch.no_grad():
+        np.testing.assert_allclose(control["attacked_score"], MODEL(noise), rtol=1e-5)
+    assert "rmse_attacked/ssim_control" in measure(table, "test")
+
+
 def test_the_label_reaches_attacks_that_refer_to_it() -> None:
     attack = create_attack("fgsm", loss="mae", reference="mos")
     table = evaluate(MODEL, LEVELS, ROWS, {"mae": attack}, batch_size=3)

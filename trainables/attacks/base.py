@@ -38,6 +38,11 @@ class Attack(ABC):
         """Largest change of a pixel, in [0, 1] units; None where the attack sets no such limit."""
         return None
 
+    @property
+    def control(self) -> Attack | None:
+        """What the attack does without the score, where that alone can pass for its effect; recorded beside it."""
+        return None
+
     def __call__(
         self, score: Score, images: Tensor, *, clean: CleanPass | None = None, mos: Tensor | None = None
     ) -> Tensor:

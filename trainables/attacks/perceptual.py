@@ -9,7 +9,7 @@ effect with that of the start alone, which is this attack with `steps=0`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +69,11 @@ class Perceptual(Attack):
                 f"weight and steps must not be negative and alpha must be positive, got {self.weight}, {self.steps}, "
                 f"{self.alpha}"
             )
+
+    @property
+    def control(self) -> Perceptual | None:
+        """The start's noise alone."""
+        return replace(self, steps=0) if self.steps else None
 
     def perturb(self, score: Score, images: Tensor, clean: CleanPass | None, mos: Tensor | None) -> Tensor:
         clean_score = clean.score if clean else final_scores(score(images))
