@@ -22,7 +22,7 @@ from trainables.data.store import MappedStore, Pixels, write_store
 
 TABLE = "table.parquet"
 REPORT = "report.json"
-CHUNK = 64
+CHUNK = 16
 """Files decoded side by side before they are written; bounds the memory of a first opening."""
 
 
