@@ -190,6 +190,6 @@ def test_configurations_survive_json_and_refuse_nonsense() -> None:
     assert trial_config_from_dict(json.loads(json.dumps(original.to_dict()))) == original
     for changes in ({"lam": -1}, {"lam": math.nan}, {"step_size": 0}):
         with pytest.raises(ValueError, match=next(iter(changes))):
-            dataclasses.replace(original, **changes)  # type: ignore[arg-type]
+            dataclasses.replace(original, **changes)
     with pytest.raises(ValueError, match="two stages"):
         Recipe(init="baseline", stages=(FINETUNE,))
