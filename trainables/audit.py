@@ -27,7 +27,7 @@ LIMITS: dict[str, tuple[float, str]] = {
     "kor": (1.0, "images made without the model are stronger, budget for budget"),
 }
 """Attack -> largest believable ratio, and what a larger one says. On the embedded photos a small undefended model has
-0.03 for noise, 1.3 for I-FGSM (small steps), 1.4 for APGD, below 0.1 for UAP and Kor., an NT model (λ = 1e-4) 0.03,
+0.03 for noise, 1.3 for I-FGSM (small steps), 1.4 for APGD, below 0.1 for UAP and Kor; an NT model (λ = 1e-4) 0.03,
 1.2, 1.2 and for images transferred from the undefended one 0.8."""
 
 NEGLIGIBLE = 0.05

@@ -63,9 +63,10 @@ def test_results_are_images_and_do_not_depend_on_the_batch(name: str) -> None:
 def test_the_model_is_left_as_it_was(name: str) -> None:
     model = small_scorer()
     model.train()
-    model.network.head.eval()
-    model.network.features[0].weight.requires_grad_(False)
-    model.network.head[1].bias.grad = torch.ones(1)
+    network: Any = model.network
+    network.head.eval()
+    network.features[0].weight.requires_grad_(False)
+    network.head[1].bias.grad = torch.ones(1)
     state = {key: value.clone() for key, value in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
     learning = [parameter.requires_grad for parameter in model.parameters()]

@@ -118,18 +118,20 @@ def test_activity_maps(kor_golden: Golden) -> None:
 
 @pytest.mark.parametrize("adam", ["matlab", "torch"])
 @pytest.mark.parametrize("lr", [0.2, 2.0, 5.0])
-def test_kor_climbs_as_the_reference(kor_golden: Golden, adam: Any, lr: float) -> None:
+def test_kor_reaches_the_references_images_and_scores(kor_golden: Golden, adam: Any, lr: float) -> None:
     case = f"{adam}_adam/lr{lr}"
     substitute = substitute_of(kor_golden)
-    attack = Korhonen(lr=lr, adam=adam)
-    adversarial = attack(substitute, kor_golden.images)
-    levels = kor_golden.images * 255
-    _, history = attack.climb(substitute, levels.round(), activity_map(kor_golden.images).float())
-    assert [len(losses) for losses in history] == list(kor_golden[f"{case}/iterations"])
-    first_ten = np.array([losses[:10] for losses in history])
-    np.testing.assert_allclose(first_ten, kor_golden[f"{case}/loss_history"][:, :10], atol=1e-4)
+    adversarial = create_attack("kor", lr=lr, adam=adam)(substitute, kor_golden.images)
     # Higher rates diverge in pixels, as the original does between float32 and float64.
     mismatch = (to_levels(adversarial) != kor_golden[f"{case}/adv_u8"]).mean()
     assert mismatch <= (0.01 if lr == 0.2 else 0.1)
     after = substitute(adversarial).numpy() / 100
     np.testing.assert_allclose(after, kor_golden[f"{case}/sub_after_8bit"], atol=2e-3 if lr == 0.2 else 1e-2)
+
+
+def test_kor_climbs_as_the_reference(kor_golden: Golden) -> None:
+    images = kor_golden.images[:2]
+    levels = (images * 255).round()
+    _, history = Korhonen().climb(substitute_of(kor_golden), levels, activity_map(images).float())
+    assert [len(losses) for losses in history] == list(kor_golden["matlab_adam/lr0.2/iterations"][:2])
+    np.testing.assert_allclose(np.array(history), kor_golden["matlab_adam/lr0.2/loss_history"][:2], atol=1e-4)
