@@ -77,7 +77,8 @@ def test_a_folder_that_cannot_be_written(
 def test_an_unknown_study_is_named_with_the_nearest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], smoke_study: StudyDirectory, command: str
 ) -> None:
-    said = fails(monkeypatch, capsys, command, "smokey", "--studies", smoke_study.path.parent)
+    more = ("--out", smoke_study.path.parent / "out") if command == "export" else ()
+    said = fails(monkeypatch, capsys, command, "smokey", *more, "--studies", smoke_study.path.parent)
     assert "did you mean 'smoke'" in said
 
 
