@@ -82,6 +82,8 @@ class StudyFile(_Part):
     baseline: str
     size: Literal["small", "paper"] = "small"
     data: str = "photos"
+    skip_unreadable: bool = False
+    """Leave out images that cannot be read, and say which, instead of refusing the data set."""
     split: Split = Split()
     seed: int = Field(default=0, ge=0)
     trials: int = Field(default=12, ge=1)

@@ -38,7 +38,7 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     from trainables.data.split import MosScale, split_table
 
     check_new(studies, name)
-    images = open_dataset(study_file.data)
+    images = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable)
     rows = split_table(
         images.table,
         seed=derive_seed(study_file.seed, "split"),
@@ -59,6 +59,8 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
                 "score_kind": images.score_kind,
                 "mos_minimum": scale.minimum,
                 "mos_maximum": scale.maximum,
+                "left_out": images.left_out,
+                "conversions": images.conversions,
                 "images": {str(split): int(count) for split, count in rows["split"].value_counts().items()},
             },
             **_where_it_runs(),
@@ -72,9 +74,10 @@ def check_still_the_same(directory: StudyDirectory) -> None:
     from trainables.data import open_dataset
     from trainables.data.split import verify_split
 
-    spec = directory.read_study_file().data
+    study_file = directory.read_study_file()
+    found = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).table
     recorded = directory.read_split()
-    verify_split(recorded.assign(mos=recorded["raw_mos"]), open_dataset(spec).table, spec=spec)
+    verify_split(recorded.assign(mos=recorded["raw_mos"]), found, spec=study_file.data)
 
 
 def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = None) -> bool:

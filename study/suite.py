@@ -87,7 +87,10 @@ def _attack(path: Path, trial: str) -> list[str]:
     directory = StudyDirectory(path)
     study_file = directory.read_study_file()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    images, rows = open_dataset(study_file.data).store, directory.read_split()
+    images, rows = (
+        open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store,
+        directory.read_split(),
+    )
     base = directory.trial(BASELINE)
     attacks = prepare_suite(
         study_file.suite,

@@ -136,7 +136,7 @@ def example_rows(split: pd.DataFrame) -> pd.DataFrame:
 
 @lru_cache(maxsize=1)
 def _store_of(data: str) -> ImageStore:
-    return open_dataset(data).store
+    return open_dataset(data, skip_unreadable=True).store
 
 
 def _picture(image: torch.Tensor) -> np.ndarray:

@@ -53,7 +53,7 @@ class TrialActor(tune.Trainable):
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
         return Trial(
             study_file.trial_config(self.config["trial"], self.config["point"]),
-            open_dataset(study_file.data).store,
+            open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store,
             directory.read_split(),
             self.folder,
             start=directory.trial(BASELINE),

@@ -17,6 +17,7 @@ def launch(
     size: Annotated[str | None, typer.Option(help="Size of the network: small or paper.")] = None,
     data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
     split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
+    skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
     trials: Annotated[int | None, typer.Option(help="NT trials, beside the λ=0 baseline.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, nsga2, gp, qmc, random or grid.")] = None,
@@ -43,6 +44,7 @@ def launch(
             "seed": seed,
             "sampler": sampler,
             "max_concurrent": max_concurrent,
+            "skip_unreadable": skip_unreadable or None,
             "full_suite": full_suite,
         }.items()
         if value is not None

@@ -108,7 +108,7 @@ def build(
     chosen = {label: entry for label, entry in study_file.suite.items() if entry["name"] in SURROGATES}
     prepare_suite(
         chosen,
-        open_dataset(study_file.data).store,
+        open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store,
         directory.read_split(),
         load_trial_model(read_config(base), base),
         size=study_file.size,
