@@ -8,11 +8,11 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command
 from PIL import Image
 from written_study import write_study
 
@@ -25,6 +25,7 @@ from trainables.data import open_dataset
 from trainables.data.store import ImageStore
 from trainables.record import read_scores
 
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 CLOSE = 1e-5
 """Relative: scores are about 50, and a batch's size changes single precision's last digits."""
 
@@ -45,8 +46,9 @@ def photos(smoke_study: StudyDirectory, pixels: ImageStore, tmp_path_factory: py
     """Some of the study's test images as files of their names."""
     folder = tmp_path_factory.mktemp("photos")
     rows = smoke_study.read_split()
-    for row in rows[rows["split"] == "test"].head(12).itertuples():
-        Image.fromarray(pixels[int(row.index)]).save(folder / f"{row.image}.png")  # type: ignore[arg-type]
+    rows = rows[rows["split"] == "test"].head(12)
+    for index, image in zip(rows["index"], rows["image"], strict=True):
+        Image.fromarray(pixels[index]).save(folder / f"{image}.png")
     return folder
 
 
