@@ -28,6 +28,7 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """MLflow's own settings where the user has not set them. Its 120 s and 7 retries would hide an outage for minutes;
 what could not be recorded is replayed anyway. A study tells nobody that it runs."""
