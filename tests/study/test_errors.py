@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from search_spaces.schema import load_study_file
 from study.cli import main
 from study.directory import StudyDirectory, create
 from study.errors import StudyError
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -54,14 +58,14 @@ def test_a_wrong_launch_says_why_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_trial_larger_than_the_machine_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_trial_larger_than_the_machine_is_refused(tmp_path: Path, nt_study: Command) -> None:
+    """In a process of its own, which takes the Ray that it had to start along when it ends."""
     file = tmp_path / "large.yaml"
     file.write_text("baseline: hyperiqa\npreset: smoke\nresources_per_trial: {cpu: 1000}\n", encoding="utf-8")
-    said = fails(monkeypatch, capsys, "launch", file, "--studies", tmp_path / "studies")
-    assert "one trial asks for 1000 CPU" in said
-    assert not (tmp_path / "studies").exists() or list((tmp_path / "studies").iterdir()) == []
+    ran = nt_study("launch", file, "--studies", tmp_path / "studies")
+    assert ran.returncode == 2
+    assert "one trial asks for 1000 CPU" in ran.stderr and "Traceback" not in ran.stderr
+    assert not (tmp_path / "studies").exists()
 
 
 def test_a_folder_that_cannot_be_written(
