@@ -41,7 +41,7 @@ def one_thread() -> None:
 def nt_study() -> Command:
     """Runs the command line in a process of its own, as a user would."""
 
-    def run(*arguments: str | Path, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "study.cli", *map(str, arguments)],
             capture_output=True,
