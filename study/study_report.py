@@ -42,11 +42,11 @@ def describe(front: Front, experiment: str, run_id: str) -> str:
     header = ["trial", "λ", "h", *titles, ""]
     return "\n".join(
         [
-            *_summary(front),
-            "",
             f"[**Open the interactive plot**]({plot(experiment, run_id)}) (artifact `front/pareto.html`), "
             f"[the trials as a table]({trials(experiment, front.study)}) "
             f"or [as charts]({charts(experiment, front.study)}).",
+            "",
+            *_summary(front),
             "",
             f"### The front: {len(front.members)} of {len(front.points)} trials",
             "",
@@ -63,7 +63,7 @@ def describe(front: Front, experiment: str, run_id: str) -> str:
 
 
 def _summary(front: Front) -> list[str]:
-    """What the study found, in a line or two: MLflow shows the first lines of a description."""
+    """What the study found, in a line or two: MLflow folds all but the first lines of a description."""
     knee, before = front.knee, front.baseline
     setting = f"λ = {knee.lam:.2g}, h = {knee.step_size:.2g}" if knee.lam else "λ = 0"
     lines = [f"**The knee is `{knee.trial}`** ({setting})."]

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,7 @@ class Tracker:
             if not self._closing.is_set():
                 self._closing.wait(PAUSE if self._attempt(final=False) else RETRY)
         self._attempt(final=True)
+        log.info("MLflow's record took %.1f s of processor time", time.thread_time())
 
     def _attempt(self, *, final: bool) -> bool:
         try:

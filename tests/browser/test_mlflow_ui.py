@@ -1,0 +1,105 @@
+"""What a reader sees of a study in MLflow's UI, behind the links that `nt-study ui` prints."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import FrameLocator, Page, expect
+
+from analysis.figures.panel import Points
+from analysis.figures.pareto import pareto_panel
+from analysis.front import Front
+from study.commands.ui import places
+from study.directory import StudyDirectory
+from study.front import front_of
+from study.mlflow_server import Server
+from study.tracking import open_for_reading
+
+
+@pytest.fixture(scope="module")
+def study(smoke_study: StudyDirectory, tmp_path_factory: pytest.TempPathFactory) -> StudyDirectory:
+    copy = tmp_path_factory.mktemp("studies") / smoke_study.name
+    shutil.copytree(smoke_study.path, copy)
+    return StudyDirectory(copy)
+
+
+@pytest.fixture(scope="module")
+def links(study: StudyDirectory, mlflow_server: Server) -> dict[str, str]:
+    """What `nt-study ui` would print; the study is recorded on the way."""
+    projection = open_for_reading(study, mlflow_server.address)
+    return {what: f"{mlflow_server.address}/{place}" for what, place in places(projection).items()}
+
+
+@pytest.fixture(scope="module")
+def front(study: StudyDirectory, links: dict[str, str]) -> Front:
+    """With the run ids that the record gave."""
+    return front_of(study)
+
+
+def plot_in(page: Page, address: str) -> FrameLocator:
+    page.goto(address)
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("#splits button").first).to_be_visible()
+    return frame
+
+
+def test_the_plot_is_drawn_and_answers_inside_the_artifact_viewer(
+    page: Page, links: dict[str, str], front: Front, screenshots: Path
+) -> None:
+    plot = plot_in(page, links["front"])
+    drawn = sum(np.size(layer.x) for layer in pareto_panel(front).layers if isinstance(layer, Points))
+    expect(plot.locator(".scatterlayer .point")).to_have_count(drawn)
+    assert page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+
+    points = plot.locator(".scatterlayer .point")
+    box = points.last.bounding_box()
+    assert box is not None
+    for x, y in ((-40.0, -40.0), (0.0, 0.0)):
+        page.mouse.move(box["x"] + box["width"] / 2 + x, box["y"] + box["height"] / 2 + y)
+    expect(plot.locator(".hoverlayer .hovertext").first).to_be_visible()
+    hovered = plot.locator(".hoverlayer").text_content() or ""
+    point = next(point for point in front.points if point.trial in hovered)
+    page.screenshot(path=screenshots / "plot-hover.png")
+
+    page.mouse.down()
+    page.mouse.up()
+    expect(plot.locator("#detail input")).to_have_value(point.run_id)
+    expect(plot.locator("#detail")).to_contain_text(point.trial)
+    page.screenshot(path=screenshots / "plot-detail.png")
+
+
+def test_the_overview_says_what_was_found_and_links_to_the_plot(
+    page: Page, links: dict[str, str], front: Front, screenshots: Path
+) -> None:
+    page.goto(links["summary"])
+    finding = page.get_by_text("The knee is")
+    expect(finding).to_be_visible()
+    expect(finding).to_contain_text(front.knee.trial)
+    page.screenshot(path=screenshots / "overview.png")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Open the interactive plot").click()
+    expect(opened.value.frame_locator("iframe").locator(".scatterlayer .point").first).to_be_attached()
+    opened.value.close()
+
+
+def test_the_trials_are_listed_with_their_settings_and_objectives(
+    page: Page, links: dict[str, str], front: Front, screenshots: Path
+) -> None:
+    page.goto(links["trials"])
+    for point in front.points:
+        expect(page.get_by_role("link", name=point.trial, exact=True)).to_be_visible()
+    expect(page.get_by_text("validation/rmse_attacked").first).to_be_visible()
+    page.screenshot(path=screenshots / "trials.png")
+
+
+def test_trials_can_be_compared(page: Page, links: dict[str, str], front: Front, screenshots: Path) -> None:
+    page.goto(links["comparison"])
+    expect(page.get_by_text(f"Comparing {len(front.points)} Runs from 1 Experiment")).to_be_visible()
+    page.screenshot(path=screenshots / "comparison.png")
+    page.goto("about:blank")
+    page.goto(links["charts"])
+    expect(page.get_by_text("Model metrics", exact=False).first).to_be_visible()
+    page.screenshot(path=screenshots / "charts.png")
