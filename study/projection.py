@@ -25,8 +25,7 @@ from study.mlflow_links import view_tag
 from study.mlflow_store import PROJECT, experiment_of, find_runs, flatten, read_link, write_link
 from study.study_report import describe, hypervolumes, write_front_report
 from study.summaries import TrialSummary, searched_parameters, summarise_trial
-from study.trial_report import write_trial_report
-from trainables.trial import SCORES
+from study.trial_report import copy_files, draw_figures
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -43,14 +42,11 @@ STATUS = {
 }
 """What MLflow calls a state; the tag `state` has our own word."""
 ENDED = ("complete", "pruned", "failed")
-WATCHED = ("config.json", "epochs.jsonl", SCORES, "result.json")
 FRONT_EVERY = 30.0
 """Seconds between two refreshes of the front's files, which are megabytes."""
 METRICS_PER_REQUEST = 800
 NAMES_PER_REQUEST = 100
 """Parameters, and tags. MLflow takes 1000 values at once, and 100 of either of these."""
-
-Stamp = tuple[int | bool, ...]
 
 
 class Projection:
@@ -68,7 +64,9 @@ class Projection:
         self.runs = find_runs(client, self.experiment, directory.name, self.study_id)
         self._epochs_sent = {trial: int(run.data.tags.get("epochs", 0)) for trial, run in self.runs.items()}
         self._ended: dict[str, TrialSummary] = {}
-        self._stamps: dict[str, Stamp] = {}
+        self._undrawn: dict[str, str] = {}
+        self._members: set[str] = set()
+        self._stamps: dict[str, tuple[int, bool]] = {}
         self._drawn: set[str] = set()
         self._front_due = 0.0
         self._hypervolumes_sent = 0
@@ -80,21 +78,35 @@ class Projection:
         if STUDY not in self.runs:
             self._create_study_run()
         for folder in self.directory.trials.glob("*"):
-            stamp = _stamp(folder, alive)
-            if stamp[0] and stamp != self._stamps.get(folder.name):
+            # Every file of a trial is renamed into its folder, whose own time therefore tells of all of them.
+            stamp = (_modified(folder), alive)
+            if stamp != self._stamps.get(folder.name) and (folder / "config.json").exists():
                 self._update_trial(summarise_trial(folder, self.searched, alive))
                 self._stamps[folder.name] = stamp
         self._update_front(final)
         self._update_study_state(alive)
+
+    def draw_next(self) -> bool:
+        """Draw the figures of one trial that has none, the front's members first; False when there is none left.
+
+        Apart from `update`, because figures are what costs time, and nobody waits for them.
+        """
+        if not self._undrawn:
+            return False
+        name = min(self._undrawn, key=lambda trial: (trial not in self._members, trial))
+        with tempfile.TemporaryDirectory(prefix="nt-study-") as report:
+            draw_figures(self.directory, self._ended[name], Path(report))
+            self.client.log_artifacts(self.runs[name].info.run_id, report, "figures")
+        self._log(name, tags={"figures": self._undrawn[name]})
+        del self._undrawn[name]
+        return True
 
     # The study's own run -----------------------------------------------------------------------------------------
 
     def _create_study_run(self) -> None:
         environment = self.directory.read_json("environment.json")
         commit = str(environment.get("code", "")).removesuffix("+changes")
-        ends = [
-            self._end(folder.name) for folder in self.directory.trials.glob("*") if (folder / "config.json").exists()
-        ]
+        ends = [self._end(path.parent.name) for path in self.directory.trials.glob("*/config.json")]
         # Not the file's time alone: a copied folder is younger than what happened in it. The same goes for trials.
         started = min([_milliseconds(self.directory.path / "environment.json"), *ends])
         self._create_run(STUDY, self.directory.name, started, {"mlflow.source.git.commit": commit})
@@ -124,7 +136,9 @@ class Projection:
         if complete == self._drawn or (time.monotonic() < self._front_due and not final):
             return
         write_link(self.directory, self.uri, self.project, {key: run.info.run_id for key, run in self.runs.items()})
-        digest = _digest(front_of(self.directory))
+        front = front_of(self.directory)
+        digest = _digest(front)
+        self._members = {point.trial for point in front.members}
         if self.runs[STUDY].data.tags.get("front") != digest:
             self._draw_front(complete)
             self._log(STUDY, tags={"front": digest})
@@ -165,6 +179,8 @@ class Projection:
             started = min(_milliseconds(folder / "config.json"), self._end(name) - int(trial.seconds * 1000))
             self._create_run(name, name, started, {"trial": name})
         digest = _digest(trial)
+        if trial.state == "complete" and self.runs[name].data.tags.get("figures") != digest:
+            self._undrawn[name] = digest
         if self.runs[name].data.tags.get("digest") == digest:
             return
         metrics = self._epoch_metrics(trial)
@@ -211,15 +227,15 @@ class Projection:
 
     def _send_files(self, trial: TrialSummary) -> None:
         with tempfile.TemporaryDirectory(prefix="nt-study-") as report:
-            write_trial_report(self.directory, trial, Path(report))
+            copy_files(self.directory.trial(trial.trial), Path(report))
             self.client.log_artifacts(self.runs[trial.trial].info.run_id, report)
 
     def _end(self, trial: str) -> int:
-        """When a trial ended, in ms since the epoch; the time of its last file when that is not recorded."""
+        """When a trial ended, in ms since the epoch; the time of its folder when that is not recorded."""
         try:
             return int(self.directory.read_json(f"trials/{trial}/result.json")["finished"] * 1000)
         except FileNotFoundError:
-            return max(_milliseconds(self.directory.trial(trial) / name) for name in WATCHED)
+            return _milliseconds(self.directory.trial(trial))
 
     # MLflow ------------------------------------------------------------------------------------------------------
 
@@ -282,12 +298,6 @@ def batched(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
 def _digest(content: TrialSummary | Front) -> str:
     """Equal for equal trials or fronts; another one as soon as anything that is recorded changes."""
     return hashlib.sha256(json.dumps(asdict(content), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _stamp(folder: Path, alive: bool) -> Stamp:
-    """Changes whenever the trial may have changed; cheap, because every pass asks every folder. 0 first: no trial."""
-    times = [_modified(folder / name) for name in WATCHED]
-    return (*times, alive and times[-1] == 0)
 
 
 def _modified(path: Path) -> int:

@@ -29,6 +29,8 @@ RETRY = 5.0
 """Seconds between attempts while MLflow cannot be reached."""
 PATIENCE = 60.0
 """Seconds that the end of a study waits for the last pass."""
+LAST_FIGURES = 10.0
+"""Seconds that the last pass spends on figures of trials; what is left is drawn by `sync`."""
 
 
 class Tracker:
@@ -77,24 +79,34 @@ class Tracker:
         if self._thread.is_alive():
             self.problem = self.problem or f"no answer within {timeout:g} s"
         if self.problem:
-            self.warn(
-                f"MLflow's record of this study is incomplete; complete it with: nt-study sync {self.directory.name}"
-            )
+            name = self.directory.name
+            self.warn(f"MLflow's record of this study is incomplete; complete it with: nt-study sync {name}")
 
     def _run(self) -> None:
         while not self._closing.is_set():
             self._changed.wait(IDLE)
             self._changed.clear()
-            if not self._closing.is_set():
-                self._closing.wait(PAUSE if self._attempt(final=False) else RETRY)
-        self._attempt(final=True)
+            if self._closing.is_set():
+                break
+            if self._attempt(_update):
+                while not self._changed.is_set() and self._attempt(_draw_next):
+                    pass
+                self._closing.wait(PAUSE)
+            else:
+                self._closing.wait(RETRY)
+                self._changed.set()
+        if self._attempt(_finish):
+            deadline = time.monotonic() + LAST_FIGURES
+            while time.monotonic() < deadline and self._attempt(_draw_next):
+                pass
         log.info("MLflow's record took %.1f s of processor time", time.thread_time())
 
-    def _attempt(self, *, final: bool) -> bool:
+    def _attempt(self, step: Callable[[Projection], bool]) -> bool:
+        """Take a step. True when it succeeded and there may be more to do."""
         try:
             if self._projection is None:
                 self._projection = open_projection(self.directory, self.uri, self.project)
-            self._projection.update(final=final)
+            is_more = step(self._projection)
         except Exception as error:  # whatever it is, the study goes on and the folder keeps everything
             self._projection = None
             self._report(error)
@@ -102,7 +114,7 @@ class Tracker:
         if self.problem:
             log.info("MLflow at %s is back and up to date", without_password(self.uri))
         self.problem = ""
-        return True
+        return is_more
 
     def _report(self, error: Exception) -> None:
         sentence = f"MLflow at {without_password(self.uri)} cannot be written: {explain(error)}"
@@ -110,7 +122,20 @@ class Tracker:
             self.warn(f"{sentence}; the study goes on, and what is missing there is sent when it is back")
         log.info("%s", sentence, exc_info=error)
         self.problem = sentence
-        self._changed.set()
+
+
+def _update(projection: Projection) -> bool:
+    projection.update()
+    return True
+
+
+def _finish(projection: Projection) -> bool:
+    projection.update(final=True)
+    return True
+
+
+def _draw_next(projection: Projection) -> bool:
+    return projection.draw_next()
 
 
 def sync(directory: StudyDirectory, uri: str | None = None, *, project: str | None = None) -> int:
@@ -129,6 +154,8 @@ def sync(directory: StudyDirectory, uri: str | None = None, *, project: str | No
     with errors_explained(store):
         projection = open_projection(directory, store, project_of(directory, project))
         projection.update(final=True)
+        while projection.draw_next():
+            pass
     return len(projection.runs) - 1
 
 

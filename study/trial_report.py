@@ -1,4 +1,7 @@
-"""What a trial's MLflow run shows beside its numbers: its record, its log, its figures."""
+"""What a trial's MLflow run shows beside its numbers: its record, its log, its figures.
+
+Training curves are not among the figures: MLflow draws them itself from the metrics of each epoch.
+"""
 
 from __future__ import annotations
 
@@ -40,15 +43,17 @@ DOTS_PER_INCH = 150
 """Half of print quality: a study draws its figures while its trials want the processor."""
 
 
-def write_trial_report(directory: StudyDirectory, trial: TrialSummary, report: Path) -> None:
-    """Fill the folder `report` with what there is of an ended trial. A figure that cannot be drawn is left out."""
-    folder = directory.trial(trial.trial)
+def copy_files(folder: Path, report: Path) -> None:
+    """Fill the folder `report` with the files of an ended trial that tell how it went."""
     for name in FILES:
         if (folder / name).exists():
             shutil.copyfile(folder / name, report / name)
+
+
+def draw_figures(directory: StudyDirectory, trial: TrialSummary, report: Path) -> None:
+    """Fill the folder `report` with the figures of an ended trial. One that cannot be drawn is left out."""
+    folder = directory.trial(trial.trial)
     figures: dict[str, Callable[[StudyDirectory, TrialSummary], Figure]] = {}
-    if len(trial.epochs) > 1:
-        figures["training.png"] = training_figure
     if trial.state == "complete":
         figures["scores.png"] = scores_figure
     if trial.state == "complete" and (folder / WEIGHTS).exists():
@@ -56,19 +61,10 @@ def write_trial_report(directory: StudyDirectory, trial: TrialSummary, report: P
     for name, draw in figures.items():
         try:
             content = png(draw(directory, trial))
-        except ValueError as error:
-            log.info("trial %s has no %s: %s", trial.trial, name, error)
+        except Exception as error:  # images that are not here, a table that cannot be drawn: the record matters more
+            log.info("trial %s has no %s: %s", trial.trial, name, error, exc_info=error)
         else:
-            (report / "figures").mkdir(exist_ok=True)
-            (report / "figures" / name).write_bytes(content)
-
-
-def training_figure(directory: StudyDirectory, trial: TrialSummary) -> Figure:
-    """The trial's training curves."""
-    from analysis.figures.printed import to_matplotlib
-    from analysis.figures.trials import training_panels
-
-    return to_matplotlib(training_panels(trial.epochs), columns=2)
+            (report / name).write_bytes(content)
 
 
 def scores_figure(directory: StudyDirectory, trial: TrialSummary) -> Figure:
