@@ -202,15 +202,16 @@ def errors_explained(store: str) -> Iterator[None]:
 
 
 def store_of(directory: StudyDirectory, uri: str | None) -> str:
-    """The store asked for, or the one of the last recording, or the one beside the studies."""
+    """The store asked for, here or in MLflow's own setting, or that of the last recording, or the one of the studies."""
     link = read_link(directory)
-    return store_uri(directory.path.parent, uri or (link.uri if link else None))
+    wanted = uri or os.environ.get("MLFLOW_TRACKING_URI") or (link.uri if link else None)
+    return store_uri(directory.path.parent, wanted)
 
 
 def project_of(directory: StudyDirectory, project: str | None) -> str:
-    """The experiment asked for, or the one of the last recording, or MLflow's own setting, or ours."""
+    """The experiment asked for, here or in MLflow's own setting, or the one of the last recording, or ours."""
     link = read_link(directory)
-    return project or (link.project if link else os.environ.get("MLFLOW_EXPERIMENT_NAME") or PROJECT)
+    return project or os.environ.get("MLFLOW_EXPERIMENT_NAME") or (link.project if link else PROJECT)
 
 
 def explain(error: Exception) -> str:
