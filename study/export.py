@@ -20,7 +20,7 @@ from study.front import front_of
 from study.model_card import model_card
 from trainables.config import trial_config_from_dict
 from trainables.models.scorer import Scorer
-from trainables.trial import SCORES, WEIGHTS
+from trainables.record import SCORES, WEIGHTS
 
 PICKS = ("knee", "most-accurate", "most-robust", "front")
 PICTURE = "front.png"

@@ -20,7 +20,7 @@ from trainables.data.decode import decode_image
 from trainables.evaluate import clean_scores
 from trainables.models import create_model
 from trainables.models.scorer import Scorer
-from trainables.trial import WEIGHTS
+from trainables.record import WEIGHTS
 from trainables.views import image_views
 
 CONFIG = "config.json"

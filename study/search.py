@@ -25,9 +25,8 @@ from study.directory import StudyDirectory
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
 from trainables.objectives import measure, objective
-from trainables.record import read_scores
+from trainables.record import SCORES, read_scores
 from trainables.seeding import derive_seed
-from trainables.trial import SCORES
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ class DurableSearch(Unpickled, Searcher):
         self._names: dict[str, str] = {}
         self._distributions = distributions(study_file.space)
         self._unfinished = self.reconcile()
-        self._baseline = _read_state(directory, BASELINE) or "waiting"
+        self._baseline = self._ended(BASELINE) or "waiting"
         if self._baseline == "failed":
             # Nothing can be said without it, so every run tries again.
             (directory.trial(BASELINE) / "result.json").unlink()
@@ -196,11 +195,8 @@ class DurableSearch(Unpickled, Searcher):
     def _tell_from_folder(self, number: int) -> bool:
         """Tell Optuna how a trial ended, once; False when its folder says that it has not."""
         name = trial_name(number)
-        folder = self.directory.trial(name)
-        if _read_state(self.directory, name) is None:
-            if not (folder / SCORES).exists():
-                return False
-            self.directory.write_result(name, *_verdict(self.directory, self.study_file, name, error=False))
+        if self._ended(name) is None:
+            return False
         result = self.directory.read_json(f"trials/{name}/result.json")
         state = _STATES[result["state"]]
         values = objective_values(self.directory, self.study_file, name) if state == TrialState.COMPLETE else None
@@ -208,6 +204,12 @@ class DurableSearch(Unpickled, Searcher):
             self._set_attribute(number, "reason", result["reason"])
         self.optuna_study.tell(number, values, state, skip_if_finished=True)
         return True
+
+    def _ended(self, name: str) -> str | None:
+        """How a trial ended, or None; one with a record ended even if nobody was left to hear of it."""
+        if _read_state(self.directory, name) is None and (self.directory.trial(name) / SCORES).exists():
+            self.directory.write_result(name, *_verdict(self.directory, self.study_file, name, error=False))
+        return _read_state(self.directory, name)
 
     def _set_attribute(self, number: int, key: str, value: str) -> None:
         storage = self.optuna_study._storage

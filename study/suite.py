@@ -58,8 +58,7 @@ def trials_to_attack(directory: StudyDirectory, extent: Extent) -> list[str]:
 def audit_study(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, list[Flag]]:
     """Trial -> reasons to doubt its robustness on validation, for trials that have any."""
     from trainables.audit import audit
-    from trainables.record import read_scores
-    from trainables.trial import SCORES
+    from trainables.record import SCORES, read_scores
 
     study_file = directory.read_study_file()
     names = {label: str(entry["name"]) for label, entry in (study_file.attacks | study_file.suite).items()}

@@ -13,8 +13,7 @@ from search_spaces.schema import STAGE_PARAMETERS, StudyFile
 from study.directory import StudyDirectory
 from trainables.config import BASELINE, trial_config_from_dict
 from trainables.objectives import measure
-from trainables.record import read_scores
-from trainables.trial import SCORES
+from trainables.record import SCORES, read_scores
 
 STATES = ("complete", "pruned", "failed", "running", "waiting")
 

@@ -202,7 +202,7 @@ def errors_explained(store: str) -> Iterator[None]:
 
 
 def store_of(directory: StudyDirectory, uri: str | None) -> str:
-    """The store asked for, here or in MLflow's own setting, or that of the last recording, or the one of the studies."""
+    """The store asked for, here or in MLflow's own setting, or of the last recording, or the one beside the studies."""
     link = read_link(directory)
     wanted = uri or os.environ.get("MLFLOW_TRACKING_URI") or (link.uri if link else None)
     return store_uri(directory.path.parent, wanted)

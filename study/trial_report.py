@@ -24,9 +24,9 @@ from trainables.attacks import create_attack
 from trainables.config import BASELINE, trial_config_from_dict
 from trainables.data import open_dataset
 from trainables.models import create_model
-from trainables.record import read_scores
+from trainables.objectives import DEFAULT_ATTACK
+from trainables.record import SCORES, WEIGHTS, read_scores
 from trainables.ssim import ssim
-from trainables.trial import PROBE, SCORES, WEIGHTS
 from trainables.views import image_views
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def examples_of(directory: StudyDirectory, trial: str) -> list[Example]:
         for index, image in zip(rows["index"], rows["image"], strict=True)
     ]
     clean = torch.cat(views).float() / 255
-    attacked = create_attack(**config.attacks[PROBE])(model, clean).detach()
+    attacked = create_attack(**config.attacks[DEFAULT_ATTACK])(model, clean).detach()
     with torch.no_grad():
         before, after = model(clean), model(attacked)
     similarity = ssim(clean, attacked)

@@ -16,6 +16,13 @@ import pyarrow.parquet as pq
 
 from trainables.files import write_atomically
 
+SCORES = "scores.parquet"
+"""The record's name in a trial's folder."""
+WEIGHTS = "model.safetensors"
+"""The shipped weights: those that the record was made with."""
+START_WEIGHTS = "start.safetensors"
+"""The baseline's weights before its last stage: where the other trials start when `init` is `baseline`."""
+
 VERSION = 1
 """Raised when a column's meaning changes or one goes; readers refuse other versions."""
 

@@ -1,8 +1,12 @@
 """Every random choice derives from the study's seed and the names of what it is for."""
 
-import hashlib
+from __future__ import annotations
 
-import torch
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -17,4 +21,6 @@ def derive_seed(seed: int, *names: str | int) -> int:
 
 def torch_generator(seed: int, *names: str | int) -> torch.Generator:
     """A CPU generator started from `derive_seed(seed, *names)`."""
+    import torch  # here, so that what only derives seeds starts without it
+
     return torch.Generator().manual_seed(derive_seed(seed, *names))

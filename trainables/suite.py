@@ -22,9 +22,8 @@ from trainables.data.store import ImageStore
 from trainables.evaluate import evaluate
 from trainables.models import create_model
 from trainables.models.scorer import Scorer, Size
-from trainables.record import read_scores, write_scores
+from trainables.record import SCORES, WEIGHTS, read_scores, write_scores
 from trainables.surrogates import Surrogate, load_surrogate, train_surrogate
-from trainables.trial import SCORES, WEIGHTS
 from trainables.views import Images
 
 SURROGATES = {"uap": "paq2piq", "kor": "resnet50_substitute"}

@@ -27,16 +27,10 @@ from trainables.evaluate import evaluate, probe
 from trainables.files import write_atomically
 from trainables.models import create_model
 from trainables.models.scorer import Scorer
-from trainables.record import write_scores
+from trainables.objectives import DEFAULT_ATTACK
+from trainables.record import SCORES, START_WEIGHTS, WEIGHTS, write_scores
 from trainables.seeding import derive_seed
 from trainables.train import Training
-
-PROBE = "fgsm"
-"""Label of the attack that each epoch's probe runs and that the search's objectives read."""
-SCORES = "scores.parquet"
-WEIGHTS = "model.safetensors"
-START_WEIGHTS = "start.safetensors"
-"""The baseline's weights before its last stage: where the other trials start when `init` is `baseline`."""
 
 
 class Trial:
@@ -76,7 +70,7 @@ class Trial:
         """Train one epoch, probe the validation part, save a checkpoint; returns the epoch's row of `epochs.jsonl`."""
         self._keep_start_weights()
         row: dict[str, Any] = self.training.run_epoch()
-        row |= probe(self.training.model, self.images, self.rows["validation"], self.attacks[PROBE])
+        row |= probe(self.training.model, self.images, self.rows["validation"], self.attacks[DEFAULT_ATTACK])
         self.epochs.append(row)
         if self._is_best():
             self._save_weights(WEIGHTS)

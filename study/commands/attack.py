@@ -62,8 +62,8 @@ def _open(checkpoint: Path, model: str | None) -> Scorer:
     """The model that a checkpoint stands for."""
     from study.suite import read_config
     from trainables.models.published import load_published
+    from trainables.record import SCORES
     from trainables.suite import load_trial_model
-    from trainables.trial import SCORES
 
     if not checkpoint.exists():
         raise StudyError(f"there is no checkpoint {checkpoint}")

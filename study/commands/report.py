@@ -41,8 +41,8 @@ def _result(directory: StudyDirectory) -> StudyResult:
     from study.suite import audit_study
     from study.summaries import summarise
     from study.trial_report import examples_of
-    from trainables.record import read_scores
-    from trainables.trial import PROBE, SCORES
+    from trainables.objectives import DEFAULT_ATTACK
+    from trainables.record import SCORES, read_scores
 
     trials = summarise(directory)
     study_file = directory.read_study_file()
@@ -64,7 +64,7 @@ def _result(directory: StudyDirectory) -> StudyResult:
             **{name: str(value) for name, value in environment["versions"].items()},
             **{name: str(value) for name, value in environment["hardware"].items()},
         },
-        eps=study_file.attacks[PROBE].get("eps", 0.005),
+        eps=study_file.attacks[DEFAULT_ATTACK].get("eps", 0.005),
         planned_trials=study_file.trials + 1,
     )
     if result.nt_trial is None:

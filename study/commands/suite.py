@@ -97,8 +97,8 @@ def build(
     from trainables.config import BASELINE
     from trainables.data import open_dataset
     from trainables.data.cache import default_cache_dir
+    from trainables.record import SCORES
     from trainables.suite import SURROGATES, load_trial_model, prepare_suite
-    from trainables.trial import SCORES
 
     directory = find(studies, name)
     study_file = directory.read_study_file()

@@ -21,8 +21,8 @@ from study.search import objective_values
 from study.summaries import summarise
 from trainables.config import BASELINE
 from trainables.data import open_dataset
-from trainables.record import read_scores
-from trainables.trial import SCORES, Trial, run_trial
+from trainables.record import SCORES, read_scores
+from trainables.trial import Trial, run_trial
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 DIRECTIONS = ["maximize", "minimize"]

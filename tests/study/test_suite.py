@@ -15,8 +15,7 @@ from study.directory import StudyDirectory
 from study.front import front_of
 from study.summaries import summarise
 from trainables.config import BASELINE
-from trainables.record import read_scores
-from trainables.trial import SCORES
+from trainables.record import SCORES, read_scores
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 SUITE = {"ifgsm3": {"name": "ifgsm", "steps": 3, "alpha": 0.002}, "transfer": {"name": "transfer"}}

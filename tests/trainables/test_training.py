@@ -19,9 +19,9 @@ from trainables.data.image_set import ImageSet
 from trainables.data.split import MosScale, split_table
 from trainables.evaluate import clean_scores
 from trainables.models import create_model
-from trainables.record import read_scores
+from trainables.record import SCORES, START_WEIGHTS, read_scores
 from trainables.train import Training, learning_rate_factor, mos_per_native, stage_at
-from trainables.trial import SCORES, START_WEIGHTS, Trial, run_trial
+from trainables.trial import Trial, run_trial
 
 FGSM = {"fgsm": {"name": "fgsm", "eps": 0.005, "alpha": 0.01}}
 PRETRAIN = Stage(name="pretrain", epochs=2, lr=1e-3, schedule="cosine", warmup=0.1)
