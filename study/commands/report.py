@@ -37,10 +37,10 @@ def report(
 
 def _result(directory: StudyDirectory) -> StudyResult:
     from analysis.report_figures import StudyResult
+    from study.examples import examples_of
     from study.front import front_of
     from study.suite import audit_study
     from study.summaries import summarise
-    from study.trial_report import examples_of
     from trainables.objectives import DEFAULT_ATTACK
     from trainables.record import SCORES, read_scores
 
