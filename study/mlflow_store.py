@@ -22,7 +22,8 @@ PROJECT = "nt-study"
 """Name of the MLflow experiment that holds the studies, unless another one is asked for."""
 LINK = "mlflow.json"
 """In a study's folder: its identity in MLflow and where it was recorded last."""
-SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+DATABASES = ("postgresql", "mysql", "mssql")
+SCHEMES = ("http", "https", "sqlite", *DATABASES, "databricks")
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -90,8 +91,13 @@ def without_password(uri: str) -> str:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of the store."""
-    return import_mlflow().MlflowClient(tracking_uri=uri, registry_uri=uri)
+    """A client of the store. What is wrong with a database is raised at once; MLflow would try it for 100 s."""
+    mlflow = import_mlflow()
+    if urlsplit(uri).scheme.split("+")[0] in DATABASES:
+        import sqlalchemy
+
+        sqlalchemy.create_engine(uri).connect().close()
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def import_mlflow() -> ModuleType:

@@ -234,6 +234,8 @@ SIGNS = {
     "too many 500 error responses": "it answers with errors of its own",
     "too many 502 error responses": "it answers with errors of its own",
     "too many 503 error responses": "it answers with errors of its own",
+    "password authentication failed": "the database refuses the user or the password in its address",
+    "No module named 'psycopg": "PostgreSQL needs a driver; install it with: pip install 'nt-study[postgres]'",
     "unable to open database file": "the database file cannot be opened; is the folder writable?",
     "readonly database": "the database file is read-only",
 }

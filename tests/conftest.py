@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,11 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from ports import free_port
+from postgres_server import PROGRAMS, Postgres
 
 from study.directory import StudyDirectory
 from study.mlflow_server import Server
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+collect_ignore_glob = [] if PROGRAMS else ["*/test_*_postgres.py"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not PROGRAMS:
+        terminalreporter.write_line("tests of PostgreSQL were left out: it is not here (apt-get install postgresql)")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,8 +73,12 @@ def smoke_study(tmp_path_factory: pytest.TempPathFactory, nt_study: Command) -> 
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real MLflow server; a test that stops it starts it again."""
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with Server(f"sqlite:///{folder / 'mlflow.db'}", folder / "mlartifacts", port) as server:
+    with Server(f"sqlite:///{folder / 'mlflow.db'}", folder / "mlartifacts", free_port()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server; `fresh()` makes an empty database. Its tests are in files `test_*_postgres.py`."""
+    with Postgres(free_port()) as server:
         yield server

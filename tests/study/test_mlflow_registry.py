@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from ports import free_port
 
 from study.directory import StudyDirectory
 from study.front import front_of
@@ -65,9 +65,7 @@ def test_registering_again_makes_no_new_version(
 @pytest.fixture(scope="module")
 def served(registered: list[Registered], mlflow_server: Server) -> Iterator[str]:
     """The address of `mlflow models serve` on the knee, a process that is started in another folder."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/hyperiqa-nt@knee"]
     command += ["--env-manager", "local", "--host", HOST, "--port", str(port)]
     # MLflow looks for uvicorn on the PATH, as it is where an environment has been activated.

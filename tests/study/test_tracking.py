@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from mlflow.tracking import MlflowClient
+from mlflow_records import files_of, runs_of, snapshot
+from ports import free_port
 from written_study import epoch_rows, score_table, write_epochs, write_study, write_trial
 
 from study.directory import StudyDirectory
@@ -31,37 +31,6 @@ ENDS = ("complete", "complete", "pruned", "failed", "complete")
 @pytest.fixture
 def studies(tmp_path: Path) -> Path:
     return tmp_path / "studies"
-
-
-def runs_of(client: MlflowClient, project: str) -> dict[str, Any]:
-    """Every run of an experiment by trial; the study's own is "" (a second one of either would be lost: so count)."""
-    experiment = client.get_experiment_by_name(project)
-    assert experiment is not None
-    runs = list(client.search_runs([experiment.experiment_id]))
-    by_trial = {run.data.tags.get("trial", ""): run for run in runs}
-    assert len(by_trial) == len(runs)
-    return by_trial
-
-
-def files_of(client: MlflowClient, run_id: str, folder: str | None = None) -> set[str]:
-    found: set[str] = set()
-    for entry in client.list_artifacts(run_id, folder):
-        found |= files_of(client, run_id, entry.path) if entry.is_dir else {entry.path}
-    return found
-
-
-def snapshot(client: MlflowClient, project: str) -> dict[str, Any]:
-    """Everything that a record says, whatever ids it was given."""
-    content = {}
-    for trial, run in runs_of(client, project).items():
-        history = {
-            name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
-            for name in run.data.metrics
-        }
-        tags = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
-        tags.pop("front", None)  # holds run ids
-        content[trial] = (run.info.status, run.data.params, tags, history, files_of(client, run.info.run_id))
-    return content
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -260,9 +229,3 @@ def test_scores_without_a_correlation_are_recorded_without_it(studies: Path, mlf
     run = runs_of(connect(mlflow_server.address), "constant")["t001"]
     assert "validation/srocc" not in run.data.metrics
     assert run.data.metrics["validation/rmse_attacked"] > 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
