@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -76,6 +77,16 @@ class Resources(_Part):
     custom: dict[str, float] = Field(default_factory=dict)
 
 
+class Scheduler(_Part):
+    """Which trials are stopped early, so that their epochs go to better ones."""
+
+    name: Literal["none", "pareto_asha"] = "none"
+    grace_period: int = Field(default=1, ge=1)
+    """Epochs that every trial gets."""
+    reduction_factor: int = Field(default=3, ge=2)
+    """One trial in so many goes on at each rung; rungs lie at the grace period times powers of this."""
+
+
 class StudyFile(_Part):
     """One study, completely: with the code version and the images it decides every number."""
 
@@ -92,6 +103,7 @@ class StudyFile(_Part):
     space: dict[str, Range]
     first_points: tuple[dict[str, float], ...] = ()
     """Points that are evaluated before the sampler's own."""
+    scheduler: Scheduler = Scheduler()
     paper_point: dict[str, float] = Field(default_factory=dict)
     """The λ and h that the paper chose for this baseline; marked in the plots."""
     default_step_size: float = Field(default=0.01, gt=0)
@@ -107,6 +119,10 @@ class StudyFile(_Part):
     max_concurrent: int | None = Field(default=None, ge=1)
     max_failures: int = Field(default=1, ge=0)
     """How often a trial is started again after a failure before it is recorded as failed."""
+    give_up_after: int = Field(default=3, ge=1)
+    """The study stops when its first so many NT trials all failed with the same error."""
+    storage: str | None = None
+    """Optuna storage as a database URL without a password; None: SQLite in the study's folder."""
 
     @field_validator("space")
     @classmethod
@@ -145,6 +161,33 @@ class StudyFile(_Part):
             if "name" not in attack:
                 raise ValueError(f"{label}: say which attack this is, as in {{name: fgsm, eps: 0.005}}")
         return attacks
+
+    @field_validator("storage")
+    @classmethod
+    def _storage_is_a_url(cls, storage: str | None) -> str | None:
+        if storage is None:
+            return None
+        parts = urlsplit(storage)
+        if not parts.scheme or "://" not in storage:
+            raise ValueError("expected a database URL, as in postgresql://user@host/database")
+        if parts.password is not None:
+            raise ValueError(
+                "leave the password out, it would be kept in every study's folder; "
+                "PostgreSQL takes it from PGPASSWORD or ~/.pgpass, MySQL from its option file"
+            )
+        return storage
+
+    @model_validator(mode="after")
+    def _scheduler_hears_the_objectives(self) -> StudyFile:
+        if self.scheduler.name == "none":
+            return self
+        unheard = [name for name in self.objectives if "/" in name]
+        if unheard:
+            raise ValueError(
+                f"scheduler: {self.scheduler.name} compares trials after every epoch, when only the probe has run; "
+                f"{unheard[0]!r} is known at a trial's end: name another objective or scheduler 'none'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _points_lie_in_the_space(self) -> StudyFile:
@@ -272,7 +315,12 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
 
     from trainables.config import Stage
 
-    parts: dict[str, Any] = {"split": Split, "resources_per_trial": Resources, "space": Range}
+    parts: dict[str, Any] = {
+        "split": Split,
+        "resources_per_trial": Resources,
+        "scheduler": Scheduler,
+        "space": Range,
+    }
     if location[0] == "recipe":
         owner = Stage if "stages" in location else Recipe
         return [field.name for field in dataclasses.fields(owner)]

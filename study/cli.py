@@ -14,6 +14,7 @@ from study.errors import StudyError
 COMMANDS = {
     "launch": "study.commands.launch",
     "resume": "study.commands.launch",
+    "stop": "study.commands.stop",
     "status": "study.commands.status",
     "list": "study.commands.status",
     "front": "study.commands.front",

@@ -3,11 +3,13 @@
 studies/
   mlflow.db, mlartifacts/     what MLflow shows (rebuilt from the rest at any time)
   <name>/
-    study.yaml                the frozen study file
+    study.yaml                the frozen study file, in which only the number of trials may grow
+    launched.yaml             the same as it was at the launch
     environment.json          versions, hardware, data fingerprint, MOS range
     split.parquet             every image: content, hash, split, MOS
     optuna.db                 the search's memory
     lock                      who is running the study now
+    stop                      somebody asked for its end
     logs/driver.log
     trials/<trial>/           config.json, epochs.jsonl, scores.parquet, model.safetensors, result.json, trial.log
     front/                    front.json, pareto.html, pareto.png
@@ -71,6 +73,9 @@ class StudyDirectory:
     def write_study_file(self, study_file: StudyFile) -> None:
         write_atomically(self.path / "study.yaml", study_file.to_yaml().encode())
 
+    def read_launched_file(self) -> StudyFile:
+        return read_frozen((self.path / "launched.yaml").read_text(encoding="utf-8"), f"study {self.name}")
+
     def read_split(self) -> pd.DataFrame:
         """Rows of every image: index, image, content, sha256, split, raw_mos and mos (0..100, Eq. S10)."""
         return pd.read_parquet(self.path / "split.parquet")
@@ -96,22 +101,42 @@ class StudyDirectory:
             return None
         return None if _is_stale(lock) else lock
 
+    def request_stop(self) -> None:
+        """Ask whoever runs the study, on whatever machine, to end it gracefully."""
+        (self.path / "stop").touch()
+
+    def stop_requested(self) -> bool:
+        return (self.path / "stop").exists()
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the study for this process; StudyError when another one does."""
-        owner = self.owner()
-        if owner is not None:
-            raise StudyError(
-                f"study {self.name!r} is being run by process {owner['pid']} on {owner['host']}; "
-                f"wait for it, or watch it with: nt-study status {self.name}"
-            )
-        process = psutil.Process()
-        lock = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
-        self.write_json("lock", lock)
+        self._take_lock()
+        (self.path / "stop").unlink(missing_ok=True)
         try:
             yield
         finally:
             (self.path / "lock").unlink(missing_ok=True)
+            (self.path / "stop").unlink(missing_ok=True)
+
+    def _take_lock(self) -> None:
+        process = psutil.Process()
+        lock = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
+        mine = self.path / f".lock-{lock['host']}-{lock['pid']}"
+        write_atomically(mine, json.dumps(lock).encode())
+        try:
+            if self.owner() is None:
+                (self.path / "lock").unlink(missing_ok=True)
+            os.link(mine, self.path / "lock")  # fails where there is one: of two launchers one wins
+        except FileExistsError:
+            owner = self.owner() or {"pid": "?", "host": "another machine"}
+            raise StudyError(
+                f"study {self.name!r} is being run by process {owner['pid']} on {owner['host']}; wait for it, watch it "
+                f"with 'nt-study status {self.name}', or end it with 'nt-study stop {self.name}'; if that machine is "
+                f"gone, delete {self.path / 'lock'}"
+            ) from None
+        finally:
+            mine.unlink(missing_ok=True)
 
 
 def _is_stale(lock: dict[str, Any]) -> bool:
@@ -141,6 +166,7 @@ def create(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     directory = StudyDirectory(studies / name)
     try:
         directory.trials.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory.path / "launched.yaml", study_file.to_yaml().encode())
         directory.write_study_file(study_file)
     except OSError as error:
         raise StudyError(

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
+import errno
 import logging
-import os
-import platform
-import shutil
 import signal
-import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from rich.console import Console
 
 from search_spaces.schema import StudyFile
 from study.directory import StudyDirectory, check_new, create
 from study.errors import StudyError
+from study.frozen import check_unchanged, environment_of
 from study.ray_session import start_ray
 from trainables.config import BASELINE
 from trainables.seeding import derive_seed
 
 if TYPE_CHECKING:
+    from study.search import DurableSearch
     from study.suite import Extent
 
 
 def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here."""
+    from study.search import check_storage
     from trainables.data import open_dataset
     from trainables.data.split import MosScale, split_table
 
@@ -45,70 +42,67 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     )
     scale = MosScale.of_training(rows)
     rows = rows.assign(raw_mos=rows["mos"], mos=scale.normalise(rows["mos"].to_numpy()))
+    check_storage(StudyDirectory(studies / name), study_file)
     start_ray(study_file)
     directory = create(studies, name, study_file)
     directory.write_split(rows)
-    directory.write_json(
-        "environment.json",
-        {
-            "data": {
-                "spec": images.spec,
-                "fingerprint": images.fingerprint,
-                "score_kind": images.score_kind,
-                "mos_minimum": scale.minimum,
-                "mos_maximum": scale.maximum,
-                "left_out": images.left_out,
-                "conversions": images.conversions,
-                "images": {str(split): int(count) for split, count in rows["split"].value_counts().items()},
-            },
-            **_where_it_runs(),
-        },
-    )
+    counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}
+    directory.write_json("environment.json", environment_of(images, scale, counts))
     return directory
 
 
-def check_still_the_same(directory: StudyDirectory) -> None:
-    """ValueError when the images or scores are no longer those that the study was split from."""
-    from trainables.data import open_dataset
-    from trainables.data.split import verify_split
+def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = None, *, force: bool = False) -> bool:
+    """Run what is left of a study. Returns whether it is finished; False when it was interrupted.
 
-    study_file = directory.read_study_file()
-    found = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).table
-    recorded = directory.read_split()
-    verify_split(recorded.assign(mos=recorded["raw_mos"]), found, spec=study_file.data)
-
-
-def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = None) -> bool:
-    """Run what is left of a study. Returns whether it is finished; False when it was interrupted."""
+    StudyError when the study cannot go on, and when it would go on otherwise than it began, unless `force`.
+    """
     from study.search import DurableSearch, open_optuna
-    from study.suite import run_suite
-    from study.summaries import summarise
-    from study.tracking import Tracker
-    from study.tuner import run_trials
 
     study_file = directory.read_study_file()
-    with directory.locked(), _logging_to(directory.driver_log), _stop_on_interrupt(console) as stop:
+    with directory.locked(), _logging_to(directory.driver_log), _disk_errors_explained(directory):
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
         if search.remaining:
-            from study.progress import Progress
-
-            start_ray(study_file)
-            tracker = Tracker(directory, mlflow_uri, warn=console.print)
-            tracker.start()
-            try:
-                with Progress(study_file, summarise(directory), console, tracker.notify) as progress:
-                    run_trials(directory, study_file, search, [progress], stop)
-                if study_file.full_suite != "none" and not stop.is_set() and search.remaining == 0:
-                    run_suite(directory, study_file.full_suite, console)
-            finally:
-                console.print("[dim]writing the front and MLflow's record …[/]")
-                tracker.close()
+            check_unchanged(directory, force=force)
+            _run_trials(directory, study_file, search, console, mlflow_uri)
         if search.baseline_error is not None:
             raise StudyError(
                 f"the λ=0 baseline failed, and with it the study: {search.baseline_error}; the traceback is in "
                 f"{directory.trial(BASELINE) / 'error.txt'}; when it is mended: nt-study resume {directory.name}"
             )
+        if search.gave_up is not None:
+            raise StudyError(
+                f"the first {study_file.give_up_after} trials all failed with the same error, so the rest were not "
+                f"run: {search.gave_up}; the tracebacks are in the trials' error.txt; when it is mended: "
+                f"nt-study resume {directory.name} --retry-failed"
+            )
         return search.remaining == 0
+
+
+def _run_trials(
+    directory: StudyDirectory, study_file: StudyFile, search: DurableSearch, console: Console, mlflow_uri: str | None
+) -> None:
+    from study.progress import Progress
+    from study.suite import run_suite
+    from study.summaries import summarise
+    from study.tracking import Tracker
+    from study.tuner import run_trials
+
+    start_ray(study_file)
+    tracker = Tracker(directory, mlflow_uri, warn=console.print)
+    tracker.start()
+    with _stop_on_interrupt(console) as interrupted:
+
+        def stop() -> bool:
+            return interrupted.is_set() or search.gave_up is not None or directory.stop_requested()
+
+        try:
+            with Progress(study_file, summarise(directory), console, tracker.notify) as progress:
+                run_trials(directory, study_file, search, [progress], stop)
+            if study_file.full_suite != "none" and not stop() and search.remaining == 0:
+                run_suite(directory, study_file.full_suite, console)
+        finally:
+            console.print("[dim]writing the front and MLflow's record …[/]")
+            tracker.close()
 
 
 def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) -> None:
@@ -123,35 +117,6 @@ def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) ->
         start_ray(study_file)
         run_suite(directory, extent, console)
     sync(directory)
-
-
-def _where_it_runs() -> dict[str, Any]:
-    packages = ("nt-study", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scipy", "pandas", "pyarrow")
-    return {
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
-        "code": code_version(),
-        "hardware": {
-            "host": socket.gethostname(),
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-            "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        },
-    }
-
-
-def code_version() -> str:
-    """This checkout's commit, `+changes` when it has uncommitted ones; the package's version elsewhere."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists() or shutil.which("git") is None:
-        return importlib.metadata.version("nt-study")
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True).stdout.strip()
-
-    return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
 
 
 @contextlib.contextmanager
@@ -173,6 +138,20 @@ def _logging_to(path: Path) -> Iterator[None]:
         logger.setLevel(level)
         ray_logger.handlers = ray_handlers
         handler.close()
+
+
+@contextlib.contextmanager
+def _disk_errors_explained(directory: StudyDirectory) -> Iterator[None]:
+    """A full disk is the user's to mend: StudyError, with what to do, instead of a traceback."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StudyError(
+            f"no space left in {directory.path.parent}; what was finished is kept: free some space, then "
+            f"nt-study resume {directory.name}"
+        ) from None
 
 
 @contextlib.contextmanager

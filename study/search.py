@@ -22,6 +22,8 @@ from ray.tune.search import Searcher
 
 from search_spaces.schema import Range, StudyFile
 from study.directory import StudyDirectory
+from study.errors import StudyError
+from study.summaries import read_epochs
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
 from trainables.objectives import measure, objective
@@ -42,7 +44,7 @@ def open_optuna(directory: StudyDirectory, study_file: StudyFile) -> optuna.Stud
     """The study's Optuna study, made on first use with its first points queued."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=directory.optuna_url,
+        storage=_open_storage(directory, study_file),
         study_name=directory.name,
         directions=[objective(name).direction for name in study_file.objectives],
         load_if_exists=True,
@@ -55,6 +57,43 @@ def open_optuna(directory: StudyDirectory, study_file: StudyFile) -> optuna.Stud
     # A fresh seed after a resume, or the sampler would repeat its first suggestions.
     study.sampler = SAMPLERS[study_file.sampler](derive_seed(study_file.seed, "sampler", known), study_file)
     return study
+
+
+def retry_failed(directory: StudyDirectory, study_file: StudyFile) -> int:
+    """Queue the points of failed trials again, each once; returns how many."""
+    study = open_optuna(directory, study_file)
+    failed = [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        if "retried" not in trial.user_attrs and trial.params
+    ]
+    for trial in failed:
+        study.enqueue_trial(trial.params)
+        study._storage.set_trial_user_attr(trial._trial_id, "retried", True)
+    return len(failed)
+
+
+def check_storage(directory: StudyDirectory, study_file: StudyFile) -> None:
+    """StudyError when a database that others use too cannot be reached or has a study of this name already."""
+    if study_file.storage is None:
+        return
+    storage = _open_storage(directory, study_file)
+    if directory.name in optuna.get_all_study_names(storage):
+        raise StudyError(
+            f"the Optuna storage {study_file.storage} already has a study named {directory.name!r}; "
+            "choose another --name"
+        )
+
+
+def _open_storage(directory: StudyDirectory, study_file: StudyFile) -> optuna.storages.BaseStorage:
+    import sqlalchemy.exc
+
+    url = study_file.storage or directory.optuna_url
+    try:
+        return optuna.storages.get_storage(url)
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise StudyError(f"the Optuna storage {url} cannot be opened: {reason}") from None
 
 
 def distributions(space: dict[str, Range]) -> dict[str, BaseDistribution]:
@@ -125,6 +164,10 @@ class DurableSearch(Unpickled, Searcher):
         self.directory = directory
         self.study_file = study_file
         self.optuna_study = optuna_study
+        self.gave_up: str | None = None
+        """The error that the first trials of this run all failed with, once there are too many of them."""
+        self._reasons: list[str] = []
+        """How the NT trials that ended in this run failed; empty strings for those that did not."""
         self._names: dict[str, str] = {}
         self._distributions = distributions(study_file.space)
         self._unfinished = self.reconcile()
@@ -185,12 +228,21 @@ class DurableSearch(Unpickled, Searcher):
         name = self._names.pop(trial_id, None)
         if name is None:
             return
-        if _read_state(self.directory, name) is None:
-            self.directory.write_result(name, *_verdict(self.directory, self.study_file, name, error))
+        if error and self._ended(name) is None:
+            self.directory.write_result(name, "failed", _last_error(self.directory, name))
+        state = self._ended(name)
         if name == BASELINE:
-            self._baseline = _read_state(self.directory, BASELINE) or "failed"
-        else:
+            self._baseline = state or "waiting"
+        elif state is not None:
             self._tell_from_folder(int(name.removeprefix("t")))
+            self._count_failures(name, state)
+
+    def _count_failures(self, name: str, state: str) -> None:
+        reason = str(self.directory.read_json(f"trials/{name}/result.json")["reason"])
+        self._reasons.append(reason if state == "failed" else "")
+        first = self._reasons[: self.study_file.give_up_after]
+        if len(first) == self.study_file.give_up_after and all(first) and len(set(first)) == 1:
+            self.gave_up = first[0]
 
     def _tell_from_folder(self, number: int) -> bool:
         """Tell Optuna how a trial ended, once; False when its folder says that it has not."""
@@ -202,16 +254,21 @@ class DurableSearch(Unpickled, Searcher):
         values = objective_values(self.directory, self.study_file, name) if state == TrialState.COMPLETE else None
         if result["reason"]:
             self._set_attribute(number, "reason", result["reason"])
+        if state == TrialState.PRUNED and (epochs := read_epochs(self.directory.trial(name))):
+            last = {key: epochs[-1][key] for key in ("epoch", *self.study_file.objectives)}
+            self._set_attribute(number, "last_values", last)
+        # Only an unfinished trial needs what it takes to go on.
+        (self.directory.trial(name) / "checkpoint.pt").unlink(missing_ok=True)
         self.optuna_study.tell(number, values, state, skip_if_finished=True)
         return True
 
     def _ended(self, name: str) -> str | None:
         """How a trial ended, or None; one with a record ended even if nobody was left to hear of it."""
         if _read_state(self.directory, name) is None and (self.directory.trial(name) / SCORES).exists():
-            self.directory.write_result(name, *_verdict(self.directory, self.study_file, name, error=False))
+            self.directory.write_result(name, *_verdict(self.directory, self.study_file, name))
         return _read_state(self.directory, name)
 
-    def _set_attribute(self, number: int, key: str, value: str) -> None:
+    def _set_attribute(self, number: int, key: str, value: Any) -> None:
         storage = self.optuna_study._storage
         storage.set_trial_user_attr(self._optuna_id(number), key, value)
 
@@ -237,16 +294,11 @@ def _read_state(directory: StudyDirectory, trial: str) -> str | None:
     return str(directory.read_json(f"trials/{trial}/result.json")["state"])
 
 
-def _verdict(directory: StudyDirectory, study_file: StudyFile, trial: str, error: bool) -> tuple[str, str]:
-    """How a trial that Tune is done with ended, and why if it is not complete."""
-    folder = directory.trial(trial)
-    if (folder / SCORES).exists():
-        values = dict(zip(study_file.objectives, objective_values(directory, study_file, trial), strict=True))
-        bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
-        return ("failed", f"{' and '.join(bad)} on the validation images") if bad else ("complete", "")
-    if error:
-        return "failed", _last_error(directory, trial)
-    return "pruned", "stopped early by the scheduler"
+def _verdict(directory: StudyDirectory, study_file: StudyFile, trial: str) -> tuple[str, str]:
+    """How a trial that has a record ended, and why if it is not complete."""
+    values = dict(zip(study_file.objectives, objective_values(directory, study_file, trial), strict=True))
+    bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    return ("failed", f"{' and '.join(bad)} on the validation images") if bad else ("complete", "")
 
 
 def _last_error(directory: StudyDirectory, trial: str) -> str:

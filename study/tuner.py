@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import tempfile
-import threading
+from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, Stopper, TuneConfig
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search_spaces.schema import Resources, StudyFile
 from study.actor import TrialActor
 from study.directory import StudyDirectory
+from study.scheduler import ParetoASHA
 from study.search import DurableSearch
 from study.unpickled import Unpickled
 
 
 class StopOnRequest(Unpickled, Stopper):
-    """Ends the run, leaving unfinished trials to be resumed, once `requested` is set."""
+    """Ends the run, leaving unfinished trials to be resumed, once `requested` says so."""
 
-    def __init__(self, requested: threading.Event) -> None:
+    def __init__(self, requested: Callable[[], bool]) -> None:
         self.requested = requested
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.requested.is_set()
+        return self.requested()
+
+
+def _no_scheduler(directory: StudyDirectory, study_file: StudyFile) -> TrialScheduler:
+    return FIFOScheduler()
+
+
+SCHEDULERS: dict[str, Callable[[StudyDirectory, StudyFile], TrialScheduler]] = {
+    "none": _no_scheduler,
+    "pareto_asha": ParetoASHA,
+}
 
 
 def resources_of_trials(study_file: StudyFile) -> Resources:
@@ -42,9 +54,9 @@ def run_trials(
     study_file: StudyFile,
     search: DurableSearch,
     callbacks: list[Callback],
-    stop: threading.Event,
+    stop: Callable[[], bool],
 ) -> None:
-    """Run whatever the searcher still has to run. Returns when all is done or `stop` was set and trials have ended."""
+    """Run whatever the searcher still has to run. Returns when all is done, or `stop` said so and trials have ended."""
     wanted = resources_of_trials(study_file)
     reserved = PlacementGroupFactory([{"CPU": wanted.cpu, "GPU": wanted.gpu, **wanted.custom}])
     with tempfile.TemporaryDirectory(prefix="nt-study-") as scratch:
@@ -53,6 +65,7 @@ def run_trials(
             param_space={"directory": str(directory.path.resolve())},
             tune_config=TuneConfig(
                 search_alg=search,
+                scheduler=SCHEDULERS[study_file.scheduler.name](directory, study_file),
                 num_samples=search.remaining,
                 max_concurrent_trials=study_file.max_concurrent,
                 reuse_actors=True,

@@ -21,6 +21,8 @@ def launch(
     trials: Annotated[int | None, typer.Option(help="NT trials, beside the λ=0 baseline.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, nsga2, gp, qmc, random or grid.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Early stopping of trials: none or pareto_asha.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Optuna storage as a database URL.")] = None,
     lam: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of λ.")] = None,
     step_size: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of h.")] = None,
     full_suite: Annotated[str | None, typer.Option(help="Run every attack at the end on: none, front or all.")] = None,
@@ -43,6 +45,8 @@ def launch(
             "trials": trials,
             "seed": seed,
             "sampler": sampler,
+            "scheduler": {"name": scheduler} if scheduler else None,
+            "storage": storage,
             "max_concurrent": max_concurrent,
             "skip_unreadable": skip_unreadable or None,
             "full_suite": full_suite,
@@ -63,28 +67,30 @@ def launch(
 def resume(
     name: Annotated[str, typer.Argument(help="Name of the study.")],
     trials: Annotated[str | None, typer.Option(help="A new number of trials, or +N more.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the failed points again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Go on although code or study file have changed.")] = False,
     mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
     studies: StudiesOption = STUDIES,
 ) -> None:
     """Continue a study after Ctrl-C, a crash or a reboot; finished trials are kept, unfinished ones go on."""
     from study.directory import find
-    from study.run import check_still_the_same
 
     directory = find(studies, name)
     if trials is not None:
         _ask_for_trials(directory, trials)
-    check_still_the_same(directory)
-    _run_and_show(directory, mlflow)
+    if retry_failed:
+        _ask_again(directory)
+    _run_and_show(directory, mlflow, force=force)
 
 
-def _run_and_show(directory: Any, mlflow: str | None) -> None:
+def _run_and_show(directory: Any, mlflow: str | None, *, force: bool = False) -> None:
     from rich.console import Console
 
     from study.commands.front import show_end
     from study.run import run
 
     console = Console()
-    finished = run(directory, console, mlflow)
+    finished = run(directory, console, mlflow, force=force)
     if not finished:
         console.print(f"\nstudy {directory.name!r} is not finished; continue it with: nt-study resume {directory.name}")
         raise typer.Exit(130)
@@ -99,6 +105,15 @@ def _range(name: str, text: str | None) -> dict[str, float] | None:
     except ValueError:
         raise StudyError(f"--{name} {text!r} is not a range; write LOW:HIGH, as in 1e-6:1e-3") from None
     return {"low": low, "high": high}
+
+
+def _ask_again(directory: Any) -> None:
+    from study.search import retry_failed
+
+    study_file = directory.read_study_file()
+    with directory.locked():
+        again = retry_failed(directory, study_file)
+        directory.write_study_file(study_file.model_copy(update={"trials": study_file.trials + again}))
 
 
 def _ask_for_trials(directory: Any, text: str) -> None:

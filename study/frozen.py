@@ -1,0 +1,131 @@
+"""What a study was launched with, and whether the same would still run it: study file, images, code, packages."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from study.directory import StudyDirectory
+from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from trainables.data.image_set import ImageSet
+    from trainables.data.split import MosScale
+
+PACKAGES = ("nt-study", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scipy", "pandas", "pyarrow")
+COUNT_NOTHING = ("trials", "max_concurrent", "max_failures", "give_up_after", "resources_per_trial", "full_suite")
+"""Keys of a study file that may change between runs: they decide how much is run and where, not what comes out."""
+
+
+def environment_of(images: ImageSet, scale: MosScale, counts: dict[str, int]) -> dict[str, Any]:
+    """The content of `environment.json`; `counts` are the images of each split."""
+    return {
+        "data": {
+            "spec": images.spec,
+            "fingerprint": images.fingerprint,
+            "score_kind": images.score_kind,
+            "mos_minimum": scale.minimum,
+            "mos_maximum": scale.maximum,
+            "left_out": images.left_out,
+            "conversions": images.conversions,
+            "images": counts,
+        },
+        **software(),
+        "hardware": {
+            "host": socket.gethostname(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        },
+    }
+
+
+def software() -> dict[str, Any]:
+    """Versions of Python and of the packages that decide the numbers, and of this code."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"versions": {"python": platform.python_version(), **versions}, "code": code_version()}
+
+
+def code_version() -> str:
+    """This checkout's commit, `+changes` when it has uncommitted ones; the package's version elsewhere."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return importlib.metadata.version("nt-study")
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True).stdout.strip()
+
+    return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+
+
+def check_unchanged(directory: StudyDirectory, *, force: bool = False) -> None:
+    """StudyError that names what would now run the study differently; with `force` it is noted in the folder instead.
+
+    Changed images or scores are never accepted: ValueError.
+    """
+    _check_images(directory)
+    found = differences(directory)
+    if not found:
+        return
+    if not force:
+        raise StudyError(
+            f"study {directory.name!r} was begun otherwise: {'; '.join(found)}; "
+            "put that back, or go on all the same with: "
+            f"nt-study resume {directory.name} --force"
+        )
+    environment = directory.read_json("environment.json")
+    forced = {"time": time.time(), "differences": found, **software()}
+    directory.write_json("environment.json", {**environment, "forced": [*environment.get("forced", []), forced]})
+
+
+def differences(directory: StudyDirectory) -> list[str]:
+    """What differs from the launch, or from the last resume that accepted its differences, in words."""
+    environment = directory.read_json("environment.json")
+    before = environment.get("forced", [environment])[-1]
+    now = software()
+    found = []
+    if before["code"] != now["code"]:
+        found.append(f"the code was {_short(before['code'])} and is {_short(now['code'])}")
+    for name, version in now["versions"].items():
+        if before["versions"].get(name, version) != version:
+            found.append(f"{name} was {before['versions'][name]} and is {version}")
+    accepted = {text for forced in environment.get("forced", []) for text in forced["differences"]}
+    return found + [text for text in _study_file_differences(directory) if text not in accepted]
+
+
+def _study_file_differences(directory: StudyDirectory) -> list[str]:
+    launched, now = directory.read_launched_file().model_dump(), directory.read_study_file().model_dump()
+    return [
+        f"{key} in study.yaml was {_brief(launched[key])} and is {_brief(now[key])}"
+        for key in launched
+        if key not in COUNT_NOTHING and launched[key] != now[key]
+    ]
+
+
+def _check_images(directory: StudyDirectory) -> None:
+    from trainables.data import open_dataset
+    from trainables.data.split import verify_split
+
+    study_file = directory.read_study_file()
+    found = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).table
+    recorded = directory.read_split()
+    verify_split(recorded.assign(mos=recorded["raw_mos"]), found, spec=study_file.data)
+
+
+def _short(code: str) -> str:
+    commit, plus, changes = code.partition("+")
+    return f"{commit[:10]}{plus}{changes}"
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
