@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "study.commands.compare",
     "report": "study.commands.report",
     "data check": "study.commands.data",
+    "cluster check": "study.commands.cluster",
     "suite": "study.commands.suite",
     "audit": "study.commands.suite",
     "surrogate train": "study.commands.suite",
