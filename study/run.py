@@ -31,8 +31,10 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     from study.search import check_storage
     from trainables.data import open_dataset
     from trainables.data.split import MosScale, split_table
+    from trainables.suite import check_suite
 
     check_new(studies, name)
+    check_suite(study_file.attacks | study_file.suite)
     images = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable)
     rows = split_table(
         images.table,
@@ -82,7 +84,7 @@ def _run_trials(
     directory: StudyDirectory, study_file: StudyFile, search: DurableSearch, console: Console, mlflow_uri: str | None
 ) -> None:
     from study.progress import Progress
-    from study.suite import run_suite
+    from study.suite import run_suite, trials_to_attack
     from study.summaries import summarise
     from study.tracking import Tracker
     from study.tuner import run_trials
@@ -99,7 +101,7 @@ def _run_trials(
             with Progress(study_file, summarise(directory), console, tracker.notify) as progress:
                 run_trials(directory, study_file, search, [progress], stop)
             if study_file.full_suite != "none" and not stop() and search.remaining == 0:
-                run_suite(directory, study_file.full_suite, console)
+                run_suite(directory, trials_to_attack(directory, study_file.full_suite), console)
         finally:
             console.print("[dim]writing the front and MLflow's record …[/]")
             tracker.close()
@@ -107,15 +109,19 @@ def _run_trials(
 
 def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) -> None:
     """Run the full attack suite on a study's finished trials, and refresh its front and MLflow's record."""
-    from study.suite import run_suite
+    from study.suite import run_suite, trials_to_attack
     from study.tracking import sync
 
     study_file = directory.read_study_file()
     if not study_file.suite:
         raise StudyError(f"the study file of {directory.name!r} names no suite; add attacks under its key 'suite'")
+    trials = trials_to_attack(directory, extent)
+    if not trials:
+        console.print(f"every trial has been attacked with {', '.join(study_file.suite)} already")
+        return
     with directory.locked(), _logging_to(directory.driver_log):
         start_ray(study_file)
-        run_suite(directory, extent, console)
+        run_suite(directory, trials, console)
     sync(directory)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,37 +23,43 @@ log = logging.getLogger(__name__)
 Extent = Literal["front", "all"]
 
 
-def run_suite(directory: StudyDirectory, extent: Extent, console: Console) -> None:
-    """Run the study file's `suite` on the front's members and the baseline, or on all complete trials.
-
-    Trials whose tables already have an attack are not attacked again. Ray must have been started.
-    """
+def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console) -> None:
+    """Run the study file's `suite` on `trials` and add it to their records. Ray must have been started."""
     import ray
 
     from study.tuner import resources_of_trials
 
+    if not trials:
+        return
     wanted = resources_of_trials(directory.read_study_file())
     task = ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu, max_retries=1)(_attack)
-    trials = trials_to_attack(directory, extent)
     # The first one makes what all share (surrogates, adversaries); the others then only map it.
     first, *others = trials
     pending = {task.remote(directory.path.resolve(), first): first}
     while pending:
         (done,), _ = ray.wait(list(pending))
         trial = pending.pop(done)
-        console.print(f"{trial}: attacked with {', '.join(ray.get(done)) or 'nothing new'}", highlight=False)
+        console.print(f"{trial}: attacked with {', '.join(ray.get(done))}", highlight=False)
         if trial == first:
             pending |= {task.remote(directory.path.resolve(), other): other for other in others}
 
 
 def trials_to_attack(directory: StudyDirectory, extent: Extent) -> list[str]:
-    """The baseline first, then the front's members or every complete trial."""
+    """The baseline, then the front's members or every complete trial, as far as their tables lack some of the suite."""
     trials = summarise(directory)
     names = [trial.trial for trial in trials if trial.state == "complete"]
     if extent == "front":
         members = {member.trial for member in front_of(directory, trials).members}
         names = [name for name in names if name in members or name == BASELINE]
-    return names
+    suite = directory.read_study_file().suite
+    return [name for name in names if not set(suite) <= set(attacks_of(directory.trial(name)))]
+
+
+def attacks_of(folder: Path) -> list[str]:
+    """Labels of the attacks in a trial's score table."""
+    from trainables.record import SCORES, read_scores
+
+    return [str(label) for label in read_scores(folder / SCORES)["attack"].unique()]
 
 
 def audit_study(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, list[Flag]]:
@@ -90,9 +97,10 @@ def _attack(path: Path, trial: str) -> list[str]:
         open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store,
         directory.read_split(),
     )
-    base = directory.trial(BASELINE)
+    folder, base = directory.trial(trial), directory.trial(BASELINE)
+    done = attacks_of(folder)
     attacks = prepare_suite(
-        study_file.suite,
+        {label: entry for label, entry in study_file.suite.items() if label not in done},
         images,
         rows,
         load_trial_model(read_config(base), base).to(device),
@@ -100,5 +108,4 @@ def _attack(path: Path, trial: str) -> list[str]:
         cache_dir=default_cache_dir(),
         device=device,
     )
-    folder = directory.trial(trial)
     return attack_trial(read_config(folder), folder, images, rows, attacks, device)

@@ -52,20 +52,21 @@ def make_adversaries(
     attack_name: str,
     images: Images,
     rows: pd.DataFrame,
-    surrogate: Surrogate,
+    surrogate: Surrogate | None,
     *,
     cache_dir: Path,
     **params: Any,
 ) -> Adversaries:
     """Adversaries of `rows` (`index` into `images`, `image`, `sha256`), made on `surrogate` or found in `cache_dir`.
 
-    params: the attack's. Kept under the images' hashes, the surrogate's fingerprint and the attack, so that one process
-    makes them and the others wait for it and map them.
+    surrogate: None for a perturbation that was made elsewhere. params: the attack's. Kept under the images' hashes, the
+    surrogate's fingerprint and the attack, so that one process makes them and the others wait for it and map them.
     Raises ValueError for a surrogate that was trained on one of the images, and as `create_attack` does.
     """
-    surrogate.refuse_seen(rows)
+    if surrogate is not None:
+        surrogate.refuse_seen(rows)
     attack = create_attack(attack_name, **params)
-    made_from = [attack_name, _describe(params), surrogate.fingerprint, *rows["sha256"]]
+    made_from = [attack_name, _describe(params), surrogate.fingerprint if surrogate else "", *rows["sha256"]]
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
     folder = cache_dir / "adversaries" / f"{attack_name}-{digest}"
     store = build_store(folder, _attacked(attack, surrogate, images, rows))
@@ -116,16 +117,25 @@ def make_perturbation(
     return build_once(cache_dir / "perturbations" / digest, train) / PERTURBATION
 
 
-def _attacked(attack: Attack, surrogate: Surrogate, images: Images, rows: pd.DataFrame) -> Iterator[NDArray[np.uint8]]:
+def _attacked(
+    attack: Attack, surrogate: Surrogate | None, images: Images, rows: pd.DataFrame
+) -> Iterator[NDArray[np.uint8]]:
     """Each row's adversary, in order; neighbours of one size share a batch."""
-    model = surrogate.model
     whole = (images[int(index)] for index in rows["index"])
     for (height, width), group in itertools.groupby(whole, key=lambda image: image.shape[:2]):
-        batch_size = fitting_batch_size(model, height, width, at_most=LARGEST_BATCH)
+        score, device, batch_size = _unscored, torch.device("cpu"), 1
+        if surrogate is not None:
+            score, device = surrogate.model, surrogate.model.mean.device
+            batch_size = fitting_batch_size(surrogate.model, height, width, at_most=LARGEST_BATCH)
         while chunk := list(itertools.islice(group, batch_size)):
-            batch = torch.from_numpy(np.stack(chunk)).permute(0, 3, 1, 2).to(model.mean.device)
-            levels = (attack(model, batch.float() / 255) * 255).round().to(torch.uint8)
+            batch = torch.from_numpy(np.stack(chunk)).permute(0, 3, 1, 2).to(device)
+            levels = (attack(score, batch.float() / 255) * 255).round().to(torch.uint8)
             yield from levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _unscored(images: Tensor) -> Tensor:
+    """In a surrogate's place for an attack that consults none."""
+    raise AssertionError("an attack without a surrogate asked for a score")
 
 
 def _describe(params: Mapping[str, Any]) -> dict[str, str]:

@@ -30,13 +30,28 @@ SURROGATES = {"uap": "paq2piq", "kor": "resnet50_substitute"}
 """Black-box attack -> the model that the paper made it on."""
 
 Suite = Mapping[str, Mapping[str, Any]]
+"""Label -> {"name": …, parameters}; a black-box attack may name a trained surrogate's place as `surrogate`."""
+
+
+def check_suite(suite: Suite) -> None:
+    """Raise ValueError for an unknown attack or parameter, before anything is trained for the sake of another."""
+    made_later: dict[str, dict[str, Any]] = {
+        "transfer": {"source": lambda images: images.sum((1, 2, 3))},
+        "uap": {"perturbation": torch.zeros(3, 1, 1)},
+    }
+    for entry in suite.values():
+        params = dict(entry)
+        name = str(params.pop("name"))
+        if name in SURROGATES:
+            params.pop("surrogate", None)
+        create_attack(name, **(made_later.get(name, {}) | params))
 
 
 def prepare_suite(
     suite: Suite,
     images: ImageStore,
     rows: pd.DataFrame,
-    baseline: Scorer,
+    baseline: Scorer | None,
     *,
     size: Size,
     cache_dir: Path,
@@ -44,9 +59,9 @@ def prepare_suite(
 ) -> dict[str, Attack | Images]:
     """The suite's attacks, ready for `evaluate`: label -> attack, or ready-made adversaries.
 
-    suite: label -> {"name": …, parameters}; a black-box attack may name a trained surrogate's folder as `surrogate`.
-    rows: `index`, `image`, `sha256`, `split`, `mos`. Surrogates, perturbation and adversaries are looked up in
-    `cache_dir` and made where they are missing. Raises ValueError for a surrogate that has seen the images to attack.
+    baseline: what `transfer` makes its images on; may be None where the suite has no such attack. rows: `index`,
+    `image`, `sha256`, `split`, `mos`. Surrogates, perturbation and adversaries are looked up in `cache_dir` and made
+    where they are missing. Raises ValueError for a surrogate that has seen the images to attack.
     """
     training, attacked = rows[rows["split"] == "train"], rows[rows["split"] != "train"]
     ready: dict[str, Attack | Images] = {}
@@ -54,15 +69,20 @@ def prepare_suite(
         params = dict(entry)
         name = str(params.pop("name"))
         if name == "transfer":
+            if baseline is None:
+                raise ValueError("transfer needs the model to make its images on, such as a study's λ=0 baseline")
             ready[label] = create_attack(name, source=baseline.eval(), **params)
         elif name in SURROGATES:
-            folder = params.pop("surrogate", None)
-            surrogate = (
-                load_surrogate(Path(folder), device=device)
-                if folder
-                else train_surrogate(SURROGATES[name], images, training, cache_dir=cache_dir, size=size, device=device)
-            )
+            place = params.pop("surrogate", None)
+            surrogate = None
+            if place is not None:
+                surrogate = load_surrogate(Path(place), device=device)
+            elif "perturbation" not in params:
+                surrogate = train_surrogate(
+                    SURROGATES[name], images, training, cache_dir=cache_dir, size=size, device=device
+                )
             if name == "uap" and "perturbation" not in params:
+                assert surrogate is not None
                 params["perturbation"] = _perturbation(surrogate, images, training, cache_dir)
             ready[label] = make_adversaries(name, images, attacked, surrogate, cache_dir=cache_dir, **params)
         else:

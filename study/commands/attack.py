@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,43 +20,88 @@ METRICS = ("rmse", "srocc", "plcc", "krocc")
 def attack(
     checkpoint: Annotated[Path, typer.Argument(help="An exported folder, a trial's folder or published weights.")],
     data: Annotated[str, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = "photos",
-    attacks: Annotated[str, typer.Option(help="Names of attacks, separated by commas.")] = "fgsm,ifgsm,noise",
-    split: Annotated[str, typer.Option(help="Which part to attack: validation or test.")] = "test",
+    attacks: Annotated[
+        str, typer.Option(help="Attacks, separated by commas, with parameters as in ifgsm:steps=3:alpha=0.001.")
+    ] = "fgsm,ifgsm,noise",
+    part: Annotated[str, typer.Option(help="Which part to attack: validation or test.")] = "test",
+    split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
     eps: Annotated[float | None, typer.Option(help="Budget of attacks that have one, in [0, 1] pixel units.")] = None,
-    model: Annotated[str | None, typer.Option(help="For published weights: which model they are of.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Which model published weights are of, where their keys do not say.")
+    ] = None,
+    baseline: Annotated[Path | None, typer.Option(help="For transfer: the model to make its images on.")] = None,
+    skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the split and of everything random in attacks.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the score table to this Parquet file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Attack a model and print how far its scores move: MOS against clean and attacked, before against after."""
-    from trainables.attacks import create_attack
+    """Attack a model and print how far its scores move: MOS against clean and attacked, before against after.
+
+    uap and kor are made on small surrogates, trained on the data's training part unless surrogate=FOLDER_OR_FILE names
+    one; uap:perturbation=FILE.png takes a published perturbation.
+    """
     from trainables.data import open_dataset
+    from trainables.data.cache import default_cache_dir
     from trainables.data.split import MosScale, split_table
     from trainables.evaluate import evaluate
     from trainables.objectives import measure
     from trainables.record import write_scores
+    from trainables.suite import check_suite, prepare_suite
 
-    labels = [label.strip() for label in attacks.split(",") if label.strip()]
-    chosen = {label: create_attack(label, **_budget(label, eps)) for label in labels}
+    chosen = _parse(attacks, eps)
+    check_suite(chosen)
     scorer = _open(checkpoint, model)
-    images = open_dataset(data)
-    rows = split_table(images.table, seed=seed)
+    images = open_dataset(data, skip_unreadable=skip_unreadable)
+    rows = split_table(images.table, seed=seed, mode=split)  # type: ignore[arg-type]  # it names the modes itself
     rows = rows.assign(mos=MosScale.of_training(rows).normalise(rows["mos"].to_numpy()))
-    rows = rows[rows["split"] == split]
-    if rows.empty:
-        raise StudyError(f"{data} has no {split!r} part; use validation or test")
-    scores = evaluate(scorer, images.store, rows, chosen, seed=seed)
+    attacked = rows[rows["split"] == part]
+    if part == "train" or attacked.empty:
+        raise StudyError(f"{data} has no {part!r} part to attack; use validation or test")
+    ready = prepare_suite(
+        chosen,
+        images.store,
+        rows[rows["split"].isin(("train", part))],
+        None if baseline is None else _open(baseline, None),
+        size="small",
+        cache_dir=default_cache_dir(),
+    )
+    scores = evaluate(scorer, images.store, attacked, ready, seed=seed)
     if out is not None:
         write_scores(out, scores, {"checkpoint": str(checkpoint), "data": data})
-    found = {label: measure(scores, split, attack=label) for label in chosen}
+    found = {label: measure(scores, part, attack=label) for label in scores["attack"].unique()}
     if as_json:
-        print_json({"checkpoint": str(checkpoint), "data": data, "split": split, "attacks": found})
+        print_json({"checkpoint": str(checkpoint), "data": data, "part": part, "attacks": found})
         return
-    _print(found, f"{checkpoint} on {len(rows)} {split} images of {data}")
+    _print(found, f"{checkpoint} on {len(attacked)} {part} images of {data}")
 
 
-def _budget(label: str, eps: float | None) -> dict[str, Any]:
-    return {} if eps is None else {"eps": eps}
+def _parse(text: str, eps: float | None) -> dict[str, dict[str, Any]]:
+    """`fgsm,ifgsm:steps=3` -> label -> {"name": …, parameters}.
+
+    The label is the name, or the whole entry where the name is taken.
+    """
+    from trainables.attacks import parameters_of
+
+    chosen: dict[str, dict[str, Any]] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, *settings = entry.split(":")
+        params: dict[str, Any] = {}
+        for setting in settings:
+            key, is_set, value = setting.partition("=")
+            if not is_set:
+                raise StudyError(f"{setting!r} in --attacks {entry!r} sets no parameter; write name:parameter=value")
+            params[key] = _number_or_text(value)
+        if eps is not None and "eps" in parameters_of(name):
+            params.setdefault("eps", eps)
+        chosen[entry if name in chosen else name] = {"name": name, **params}
+    return chosen
+
+
+def _number_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _open(checkpoint: Path, model: str | None) -> Scorer:
@@ -68,8 +114,6 @@ def _open(checkpoint: Path, model: str | None) -> Scorer:
     if not checkpoint.exists():
         raise StudyError(f"there is no checkpoint {checkpoint}")
     if checkpoint.is_file():
-        if model is None:
-            raise StudyError(f"say which model {checkpoint} holds weights of, as in --model hyperiqa")
         return load_published(checkpoint, model)
     if (checkpoint / SCORES).exists() and (checkpoint / "epochs.jsonl").exists():
         return load_trial_model(read_config(checkpoint), checkpoint)

@@ -32,9 +32,9 @@ def _print(facts: dict[str, Any]) -> None:
     edges = mos["histogram"]["edges"]
     for low, high, count in zip(edges, edges[1:], mos["histogram"]["counts"], strict=False):
         print(f"  {low:8.4g} – {high:8.4g}  {'█' * round(40 * count / most)} {count}")
-    for name in ("sizes", "conversions", "splits", "duplicates", "unreadable"):
+    for name in ("sizes", "conversions", "splits", "duplicates", "left_out"):
         if facts.get(name):
-            print(f"{name}: {_short(facts[name])}")
+            print(f"{name.replace('_', ' ')}: {_short(facts[name])}")
 
 
 def _short(content: Any) -> str:

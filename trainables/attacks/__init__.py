@@ -32,16 +32,25 @@ ATTACKS: dict[str, tuple[Callable[..., Attack], Mapping[str, Any]]] = {
 def create_attack(name: str, **params: Any) -> Attack:
     """An attack from the registry; parameters default to the paper's settings.
 
-    Raises ValueError for an unknown attack or parameter (with the nearest name) and for values out of range.
+    Raises ValueError for an unknown attack or parameter (with the nearest name), for a missing one, for values out
+    of range.
     """
-    if name not in ATTACKS:
-        raise ValueError(f"unknown attack {name!r}{_suggest(name, ATTACKS)}")
-    attack_class, defaults = ATTACKS[name]
-    known = inspect.signature(attack_class).parameters
+    known = parameters_of(name)
     for param in params:
         if param not in known:
             raise ValueError(f"attack {name!r} has no parameter {param!r}{_suggest(param, known)}")
+    for param, described in known.items():
+        if described.default is inspect.Parameter.empty and param not in params:
+            raise ValueError(f"attack {name!r} needs its parameter {param!r}")
+    attack_class, defaults = ATTACKS[name]
     return attack_class(**{**defaults, **params})
+
+
+def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
+    """The parameters that `create_attack(name)` takes; ValueError for an unknown attack, with the nearest name."""
+    if name not in ATTACKS:
+        raise ValueError(f"unknown attack {name!r}{_suggest(name, ATTACKS)}")
+    return inspect.signature(ATTACKS[name][0]).parameters
 
 
 def _suggest(name: str, known: Mapping[str, Any]) -> str:
