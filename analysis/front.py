@@ -38,6 +38,8 @@ class TrialPoint:
     """Whether λ and h are the paper's for this baseline."""
     spread: Mapping[str, float] = field(default_factory=dict)
     """Standard deviation over seeds of validation metrics, once confirmed."""
+    within_noise: bool = False
+    """Dominated, but by less than the spread over seeds that a confirmation found."""
 
     def metrics(self, split: Split) -> Mapping[str, float]:
         return self.validation if split == "validation" else self.test

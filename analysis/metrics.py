@@ -8,7 +8,7 @@ where images share a content (distorted versions of one photograph) it is too na
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,13 +79,7 @@ def difference(
     Pairing removes what the two share, so this can exclude 0 where the single intervals overlap. Raises ValueError when
     the tables are not of the same images.
     """
-    attack = name.partition("/")[2] or DEFAULT_ATTACK
-    images = [rows_of(table, split, attack)["image"].tolist() for table in (first, second)]
-    if images[0] != images[1]:
-        raise ValueError(
-            f"the two score tables hold different images in split {split!r} ({len(images[0])} and {len(images[1])}); "
-            "compare trials of studies on the same data set and split"
-        )
+    _check_same_images([first, second], split, name)
     metric, reference, compared = _ingredients(first, split, name)
     _, other_reference, other_compared = _ingredients(second, split, name)
 
@@ -94,6 +88,38 @@ def difference(
         metric, reference, compared, draws
     )
     return _percentiles(metric(other_reference, other_compared) - metric(reference, compared), changes, level)
+
+
+def mean_interval(
+    tables: Sequence[pd.DataFrame],
+    split: str,
+    name: str,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """An objective averaged over score tables of the same images (say, of several seeds), with its bootstrap interval.
+
+    Every table sees the same draws of images. Raises ValueError when the tables are not of the same images.
+    """
+    _check_same_images(tables, split, name)
+    found = [_ingredients(table, split, name) for table in tables]
+    draws = _draws(len(found[0][1]), resamples, seed)
+    resampled = np.mean([_resampled(*ingredients, draws) for ingredients in found], axis=0)
+    centre = float(np.mean([metric(reference, compared) for metric, reference, compared in found]))
+    return _percentiles(centre, resampled, level)
+
+
+def _check_same_images(tables: Sequence[pd.DataFrame], split: str, name: str) -> None:
+    attack = name.partition("/")[2] or DEFAULT_ATTACK
+    first, *others = [rows_of(table, split, attack)["image"].tolist() for table in tables]
+    for other in others:
+        if other != first:
+            raise ValueError(
+                f"the score tables hold different images in split {split!r} ({len(first)} and {len(other)}); "
+                "compare trials of studies on the same data set and split"
+            )
 
 
 def _ingredients(scores: pd.DataFrame, split: str, name: str) -> tuple[Metric, Numbers, Numbers]:

@@ -24,7 +24,7 @@ from trainables.objectives import objective
 FOLDER = Path(__file__).parent
 STAGE_PARAMETERS = ("lr", "weight_decay", "head_lr_ratio", "batch_size")
 """Training hyperparameters that a space may name beside `lam` and `step_size`; they apply to the last stage."""
-SAMPLERS = ("tpe", "nsga2", "gp", "qmc", "random", "grid")
+Sampler = Literal["pareto_gp", "tpe", "nsga2", "gp", "qmc", "random", "grid"]
 
 
 class StudyFileError(ValueError):
@@ -99,7 +99,7 @@ class StudyFile(_Part):
     seed: int = Field(default=0, ge=0)
     trials: int = Field(default=12, ge=1)
     """NT trials, beside the λ=0 baseline that is always part of a study."""
-    sampler: Literal["tpe", "nsga2", "gp", "qmc", "random", "grid"] = "tpe"
+    sampler: Sampler = "tpe"
     space: dict[str, Range]
     first_points: tuple[dict[str, float], ...] = ()
     """Points that are evaluated before the sampler's own."""

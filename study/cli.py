@@ -17,6 +17,7 @@ COMMANDS = {
     "stop": "study.commands.stop",
     "status": "study.commands.status",
     "list": "study.commands.status",
+    "confirm": "study.commands.confirm",
     "front": "study.commands.front",
     "attack": "study.commands.attack",
     "score": "study.commands.export",

@@ -7,7 +7,7 @@ import errno
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +53,17 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     return directory
 
 
-def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = None, *, force: bool = False) -> bool:
+def run(
+    directory: StudyDirectory,
+    console: Console,
+    mlflow_uri: str | None = None,
+    *,
+    force: bool = False,
+    tracked: bool = True,
+) -> bool:
     """Run what is left of a study. Returns whether it is finished; False when it was interrupted.
+
+    `tracked` says whether MLflow hears of it.
 
     StudyError when the study cannot go on, and when it would go on otherwise than it began, unless `force`.
     """
@@ -65,7 +74,9 @@ def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = No
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
         if search.remaining:
             check_unchanged(directory, force=force)
-            _run_trials(directory, study_file, search, console, mlflow_uri)
+            start_ray(study_file)
+            with _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody) as changed:
+                _run_trials(directory, study_file, search, console, changed)
         if search.baseline_error is not None:
             raise StudyError(
                 f"the λ=0 baseline failed, and with it the study: {search.baseline_error}; the traceback is in "
@@ -81,30 +92,44 @@ def run(directory: StudyDirectory, console: Console, mlflow_uri: str | None = No
 
 
 def _run_trials(
-    directory: StudyDirectory, study_file: StudyFile, search: DurableSearch, console: Console, mlflow_uri: str | None
+    directory: StudyDirectory,
+    study_file: StudyFile,
+    search: DurableSearch,
+    console: Console,
+    changed: Callable[[], None],
 ) -> None:
     from study.progress import Progress
     from study.suite import run_suite, trials_to_attack
     from study.summaries import summarise
-    from study.tracking import Tracker
     from study.tuner import run_trials
 
-    start_ray(study_file)
-    tracker = Tracker(directory, mlflow_uri, warn=console.print)
-    tracker.start()
     with _stop_on_interrupt(console) as interrupted:
 
         def stop() -> bool:
             return interrupted.is_set() or search.gave_up is not None or directory.stop_requested()
 
-        try:
-            with Progress(study_file, summarise(directory), console, tracker.notify) as progress:
-                run_trials(directory, study_file, search, [progress], stop)
-            if study_file.full_suite != "none" and not stop() and search.remaining == 0:
-                run_suite(directory, trials_to_attack(directory, study_file.full_suite), console)
-        finally:
-            console.print("[dim]writing the front and MLflow's record …[/]")
-            tracker.close()
+        with Progress(study_file, summarise(directory), console, changed) as progress:
+            run_trials(directory, study_file, search, [progress], stop)
+        if study_file.full_suite != "none" and not stop() and search.remaining == 0:
+            run_suite(directory, trials_to_attack(directory, study_file.full_suite), console)
+
+
+@contextlib.contextmanager
+def _recorded(directory: StudyDirectory, uri: str | None, console: Console) -> Iterator[Callable[[], None]]:
+    """Keeps MLflow's record up with the study; yields what to call when something has changed."""
+    from study.tracking import Tracker
+
+    tracker = Tracker(directory, uri, warn=console.print)
+    tracker.start()
+    try:
+        yield tracker.notify
+    finally:
+        console.print("[dim]writing the front and MLflow's record …[/]")
+        tracker.close()
+
+
+def _nobody() -> None:
+    """Hears of changes when nobody else does."""
 
 
 def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) -> None:

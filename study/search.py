@@ -11,18 +11,16 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from search_spaces.schema import Range, StudyFile
+from search_spaces.schema import StudyFile
 from study.directory import StudyDirectory
 from study.errors import StudyError
+from study.samplers import LAST_VALUES, SAMPLERS, distributions
 from study.summaries import read_epochs
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
@@ -94,62 +92,6 @@ def _open_storage(directory: StudyDirectory, study_file: StudyFile) -> optuna.st
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StudyError(f"the Optuna storage {url} cannot be opened: {reason}") from None
-
-
-def distributions(space: dict[str, Range]) -> dict[str, BaseDistribution]:
-    """The space as Optuna sees it."""
-    return {
-        name: IntDistribution(int(axis.low), int(axis.high), log=axis.log)
-        if axis.integer
-        else FloatDistribution(axis.low, axis.high, log=axis.log)
-        for name, axis in space.items()
-    }
-
-
-def _tpe(seed: int, _: StudyFile) -> BaseSampler:
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-
-
-def _nsga2(seed: int, study_file: StudyFile) -> BaseSampler:
-    return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(4, min(50, study_file.trials // 4)))
-
-
-def _gp(seed: int, _: StudyFile) -> BaseSampler:
-    return optuna.samplers.GPSampler(seed=seed)
-
-
-def _qmc(seed: int, _: StudyFile) -> BaseSampler:
-    return optuna.samplers.QMCSampler(seed=seed, scramble=True, warn_asynchronous_seeding=False)
-
-
-def _random(seed: int, _: StudyFile) -> BaseSampler:
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _grid(seed: int, study_file: StudyFile) -> BaseSampler:
-    """As square a grid as the number of trials allows, evenly spaced on each axis's own scale."""
-    points = max(2, round(study_file.trials ** (1 / len(study_file.space))))
-    return optuna.samplers.GridSampler(
-        {name: grid_values(axis, points) for name, axis in study_file.space.items()}, seed=seed
-    )
-
-
-def grid_values(axis: Range, points: int) -> list[float]:
-    """`points` values from low to high, evenly spaced on the axis's scale."""
-    low, high = (math.log(axis.low), math.log(axis.high)) if axis.log else (axis.low, axis.high)
-    steps = [low + (high - low) * step / (points - 1) for step in range(points)]
-    values = [math.exp(step) if axis.log else step for step in steps]
-    return [min(max(value, axis.low), axis.high) for value in values]
-
-
-SAMPLERS: dict[str, Callable[[int, StudyFile], BaseSampler]] = {
-    "tpe": _tpe,
-    "nsga2": _nsga2,
-    "gp": _gp,
-    "qmc": _qmc,
-    "random": _random,
-    "grid": _grid,
-}
 
 
 class DurableSearch(Unpickled, Searcher):
@@ -224,6 +166,11 @@ class DurableSearch(Unpickled, Searcher):
         self._set_attribute(number, "ray_trial", trial_id)
         return {"trial": name, "point": dict(point)}
 
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        name = self._names.get(trial_id)
+        if name is not None and name != BASELINE and not result["done"]:
+            self._keep_values(int(name.removeprefix("t")), result)
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         name = self._names.pop(trial_id, None)
         if name is None:
@@ -255,8 +202,7 @@ class DurableSearch(Unpickled, Searcher):
         if result["reason"]:
             self._set_attribute(number, "reason", result["reason"])
         if state == TrialState.PRUNED and (epochs := read_epochs(self.directory.trial(name))):
-            last = {key: epochs[-1][key] for key in ("epoch", *self.study_file.objectives)}
-            self._set_attribute(number, "last_values", last)
+            self._keep_values(number, epochs[-1])
         # Only an unfinished trial needs what it takes to go on.
         (self.directory.trial(name) / "checkpoint.pt").unlink(missing_ok=True)
         self.optuna_study.tell(number, values, state, skip_if_finished=True)
@@ -267,6 +213,12 @@ class DurableSearch(Unpickled, Searcher):
         if _read_state(self.directory, name) is None and (self.directory.trial(name) / SCORES).exists():
             self.directory.write_result(name, *_verdict(self.directory, self.study_file, name))
         return _read_state(self.directory, name)
+
+    def _keep_values(self, number: int, row: dict[str, Any]) -> None:
+        """What the trial has reached so far: samplers may learn from it, and a pruned trial keeps it."""
+        if all(name in row for name in self.study_file.objectives):
+            self._set_attribute(number, LAST_VALUES, [float(row[name]) for name in self.study_file.objectives])
+            self._set_attribute(number, "last_epoch", int(row["epoch"]))
 
     def _set_attribute(self, number: int, key: str, value: Any) -> None:
         storage = self.optuna_study._storage

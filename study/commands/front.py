@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,14 +25,18 @@ def front(
     from rich.console import Console
 
     from study.directory import find
-    from study.front import front_of
+    from study.front import front_of, read_confirmed
 
     directory = find(studies, name)
     found = front_of(directory)
+    confirmed = read_confirmed(directory)
     if as_json:
-        print_json(found.to_dict())
-    else:
-        Console().print(front_table(found))
+        print_json(found.to_dict() | {"confirmed": confirmed})
+        return
+    console = Console()
+    console.print(front_table(found))
+    if confirmed["trials"]:
+        console.print(confirmed_table(found, confirmed))
 
 
 def show_end(directory: StudyDirectory, console: Console) -> None:
@@ -86,6 +90,32 @@ def front_table(found: Front) -> Table:
     return table
 
 
+def confirmed_table(found: Front, confirmed: dict[str, Any]) -> Table:
+    """Test metrics over the new seeds: mean ± standard deviation, and the interval of the mean over images."""
+    from rich.table import Table
+
+    left = confirmed["within_noise"]
+    table = Table(
+        title="\nRetrained with new seeds, on test images: mean ± std over seeds [95 % interval over images]",
+        caption=f"dominated only within the spread over seeds: {', '.join(left)}" if left else None,
+        box=None,
+        pad_edge=False,
+        title_justify="left",
+    )
+    for title in ("trial", "seeds", *(name.replace("_", " ") for name in found.objectives)):
+        table.add_column(title, justify="left" if title == "trial" else "right")
+    for one in confirmed["trials"]:
+        cells = [_over_seeds(one, name) for name in found.objectives]
+        table.add_row(one["trial"], str(one["seeds"]), *cells)
+    return table
+
+
+def _over_seeds(one: dict[str, Any], name: str) -> str:
+    mean, std, limits = one["mean"]["test"][name], one["std"]["test"][name], one["test_intervals"].get(name)
+    text = f"{mean:.3f}" + (f" ± {std:.3f}" if std is not None else "")
+    return text + (f" [{limits[0]:.3f}, {limits[1]:.3f}]" if limits else "")
+
+
 def _cells(found: Front, point: TrialPoint) -> list[str]:
     values = [f"{metrics[name]:.3f}" for metrics in (point.validation, point.test) for name in found.objectives]
     step_size = "–" if point.lam == 0 else f"{point.step_size:.2g}"
@@ -99,6 +129,7 @@ def _remark(found: Front, member: TrialPoint) -> str:
         "most robust": member is found.most_robust,
         "paper's λ, h": member.is_paper_setting,
         "λ=0": member.is_baseline,
+        "confirmed": bool(member.spread),
     }
     return ", ".join(text for text, holds in remarks.items() if holds)
 

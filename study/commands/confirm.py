@@ -1,0 +1,29 @@
+"""`nt-study confirm`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from study.commands.options import STUDIES, StudiesOption
+
+
+def confirm(
+    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    seeds: Annotated[int, typer.Option(help="New seeds to retrain with.", min=1)] = 3,
+    studies: StudiesOption = STUDIES,
+) -> None:
+    """Retrain the front and the λ=0 baseline with new seeds and attack them with the full suite: is the gain luck?"""
+    from rich.console import Console
+
+    from study.commands.front import confirmed_table
+    from study.confirm import confirm as retrain
+    from study.directory import find
+    from study.front import read_confirmed, refresh_front
+
+    directory, console = find(studies, name), Console()
+    if not retrain(directory, seeds, console):
+        console.print(f"\nthe confirmation is not finished; continue it with: nt-study confirm {name} --seeds {seeds}")
+        raise typer.Exit(130)
+    console.print(confirmed_table(refresh_front(directory), read_confirmed(directory)))
