@@ -1,6 +1,6 @@
 """What attacks cost, as ratios within one run.
 
-    python benchmarks/bench_attacks.py [--images 320] [--repeats 5] [--threads 2]
+    python benchmarks/bench_attacks.py [--images 320] [--repeats 5] [--threads 1]
 
 Prints how much faster batched FGSM is than the authors' loop over single images, what a cached black-box attack costs
 beside scoring the clean images, and the seconds per 100 images of every attack. Small HyperIQA on 64x64 images; its
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=320, help="the embedded data's test split has 320")
     parser.add_argument("--repeats", type=int, default=5, help="each time is the shortest of so many")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="trials run with one thread each")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)

@@ -4,6 +4,7 @@
 
 Makes LIVEC-sized noise images (500x500), opens them in several processes at once and adds up their proportional set
 size; then draws HyperIQA's 224x224 crops, 25 per image, and sets a batch's time against a training step on this CPU.
+The same crops are drawn from JPEG files that are decoded on each read, as sets larger than memory are.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from trainables.data.batches import training_batches
-from trainables.data.store import MappedStore, Pixels, build_store
+from trainables.data.encoded import EncodedStore, write_encoded
+from trainables.data.store import ImageStore, MappedStore, Pixels, build_store
 from trainables.models import create_model
 from trainables.regularizer import nt_penalty
 
@@ -83,7 +86,17 @@ def memory_of_processes(folder: Path, count: int) -> list[Memory]:
     return found
 
 
-def seconds_per_batch(store: MappedStore, batches: int = 200) -> float:
+def encoded_store(folder: Path, store: MappedStore) -> EncodedStore:
+    """The images of `store` as files of their own. Smoothed first: noise is slower to decode than any photograph."""
+    paths = [f"{i}.jpg" for i in range(len(store))]
+    for i, path in enumerate(paths):
+        small = Image.fromarray(store[i]).resize((SIDE // 8, SIDE // 8))
+        small.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / path, quality=95)
+    write_encoded(folder, folder, paths, None, [(SIDE, SIDE)] * len(paths))
+    return EncodedStore(folder)
+
+
+def seconds_per_batch(store: ImageStore, batches: int) -> float:
     """Mean wall time of one batch of crops in a warm epoch, in seconds."""
     epoch = training_batches(
         store,
@@ -139,11 +152,18 @@ def main() -> None:
         print(f"decoded bytes                        {decoded / 1e6:8.0f} MB")
         print(f"resident in {len(memory)} processes, RSS summed   {sum(m.rss for m in memory) / 1e6:8.0f} MB")
         print(f"resident in {len(memory)} processes, PSS summed   {sum(m.pss for m in memory) / 1e6:8.0f} MB")
-        batch = seconds_per_batch(store)
-    print(f"batch of {BATCH_SIZE} crops {CROP}x{CROP}            {batch * 1e3:8.1f} ms")
+        mapped = seconds_per_batch(store, batches=200)
+        encoded = seconds_per_batch(encoded_store(Path(folder), store), batches=20)
+    print(f"batch of {BATCH_SIZE} crops {CROP}x{CROP}, mapped    {mapped * 1e3:8.1f} ms")
+    print(f"the same from JPEG files             {encoded * 1e3:8.1f} ms")
+    num_batches = arguments.images * CROPS_PER_IMAGE / BATCH_SIZE
+    print(f"warm epoch, {arguments.images} images x {CROPS_PER_IMAGE} crops     {num_batches * mapped:8.1f} s mapped")
     for name, lam in (("without penalty", 0.0), ("with NT penalty", 1e-3)):
         step = seconds_per_step(lam)
-        print(f"training step, {name}       {step * 1e3:8.0f} ms, {batch / step:.2%} of it to make its batch")
+        print(
+            f"training step, {name}       {step * 1e3:8.0f} ms; its batch takes {mapped / step:.2%} of that mapped, "
+            f"{encoded / step:.2%} from files"
+        )
 
 
 if __name__ == "__main__":

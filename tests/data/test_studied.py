@@ -1,0 +1,59 @@
+"""What a study keeps of a release before a trial begins, and what it refuses to go on with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from release_fixtures import livec_labels, write_image, write_livec
+
+from study.directory import StudyDirectory
+from study.frozen import check_unchanged
+
+PREPARE = """
+import sys
+from pathlib import Path
+from search_spaces.schema import load_study_file
+from study.run import prepare
+
+overrides = {"data": sys.argv[1], "split": {"mode": "authors"}, "skip_unreadable": True}
+prepare(Path(sys.argv[2]), "livec", load_study_file("hyperiqa", preset="smoke", overrides=overrides))
+"""
+
+
+def test_a_study_of_a_release_records_its_split_scale_and_what_it_left_out(tmp_path: Path) -> None:
+    labels = livec_labels()
+    has_extreme_score = labels["image"].isin(["673.JPG", "780.JPG"])
+    labels = labels[has_extreme_score | (labels.index % 12 == 0)]
+    release = write_livec(tmp_path / "release", labels)
+    broken, changed = labels["image"].iloc[3], labels["image"].iloc[5]
+    (release / "Images" / broken).write_bytes(b"")
+    # In a process of its own, which takes the Ray that it had to start along when it ends.
+    subprocess.run([sys.executable, "-c", PREPARE, f"livec:{release}", str(tmp_path / "studies")], check=True)
+    directory = StudyDirectory(tmp_path / "studies" / "livec")
+
+    rows = directory.read_split().set_index("image")
+    authors_test = (files("trainables.data") / "livec_authors_test.txt").read_text().split()
+    assert set(rows.index) == set(labels["image"]) - {broken}
+    assert set(rows.index[rows["split"] == "test"]) == set(authors_test) & set(rows.index)
+    assert set(rows["split"]) == {"train", "validation", "test"}
+    data = directory.read_json("environment.json")["data"]
+    assert (data["mos_minimum"], data["mos_maximum"]) == (3.42, 92.4319526627219)  # as in the supplement, S10
+    assert rows.loc["673.JPG", "mos"] == 0
+    assert rows.loc["780.JPG", "mos"] == 100
+    pd.testing.assert_series_equal(
+        rows["mos"],
+        (rows["raw_mos"] - data["mos_minimum"]) / (data["mos_maximum"] - data["mos_minimum"]) * 100,
+        check_names=False,
+    )
+    assert data["left_out"].keys() == {broken}
+    assert len(data["fingerprint"]) == 64
+
+    check_unchanged(directory)
+    write_image(release / "Images" / changed, seed=99_999)
+    with pytest.raises(ValueError, match=changed.replace(".", r"\.")):
+        check_unchanged(directory)
