@@ -6,6 +6,7 @@ the study's training part, and mapped by every trial (`adversaries.py`); `transf
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ from trainables.views import Images
 
 SURROGATES = {"uap": "paq2piq", "kor": "resnet50_substitute"}
 """Black-box attack -> the model that the paper made it on."""
+
+PERTURBATION_STEPS = 200
+"""At least so many steps train a universal perturbation, however few images there are: at Adam's rate of 0.001 a pixel
+needs a hundred to reach the limit of ±0.1, and one epoch of a small set left it at a tenth of that."""
+PERTURBATION_BATCH = 32
 
 Suite = Mapping[str, Mapping[str, Any]]
 """Label -> {"name": …, parameters}; a black-box attack may name a trained surrogate's place as `surrogate`."""
@@ -118,4 +124,7 @@ def load_trial_model(config: TrialConfig, folder: Path) -> Scorer:
 def _perturbation(surrogate: Surrogate, images: ImageStore, training: pd.DataFrame, cache_dir: Path) -> Path:
     """Trained on training images, as large as the smallest of a few of them allows, 256 pixels at most."""
     side = min(256, *(min(images[int(index)].shape[:2]) for index in training["index"].iloc[:16]))
-    return make_perturbation(surrogate, images, training, cache_dir=cache_dir, side=side, epochs=1, batch_size=32)
+    epochs = math.ceil(PERTURBATION_STEPS * PERTURBATION_BATCH / len(training))
+    return make_perturbation(
+        surrogate, images, training, cache_dir=cache_dir, side=side, epochs=epochs, batch_size=PERTURBATION_BATCH
+    )

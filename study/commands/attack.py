@@ -126,10 +126,16 @@ def _print(found: dict[str, dict[str, float]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, box=None, title_justify="left", caption="scores of the unrounded attacked images")
-    columns = ("attack", *(f"{name}\n{role}" for role in ("MOS, after", "before, after") for name in METRICS), "R")
+    table = Table(
+        title=title,
+        box=None,
+        title_justify="left",
+        caption="MOS and before (clean) against after; scores of the unrounded attacked images",
+    )
+    # Three short lines, so that eighty columns are enough.
+    columns = ("attack", *(f"{role}\nafter\n{name}" for role in ("MOS", "before") for name in METRICS), "R")
     for column in columns:
-        table.add_column(column, justify="left" if column == "attack" else "right")
+        table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
     clean = next(iter(found.values()))
     table.add_row("none", *(f"{clean[name]:.3f}" for name in METRICS), *("–" for _ in METRICS), "–")
     for label, metrics in found.items():

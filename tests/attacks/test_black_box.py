@@ -12,13 +12,14 @@ import pytest
 import torch
 from small_models import noisy_gradients, pixels, rows_of, small_scorer, trained_scorer
 
-from trainables.adversaries import make_adversaries, make_perturbation
+from trainables.adversaries import Adversaries, make_adversaries, make_perturbation
 from trainables.attacks import create_attack
 from trainables.attacks.uap import encode_perturbation, load_perturbation, save_perturbation, train_perturbation
 from trainables.config import Recipe, Stage
 from trainables.data.store import ImageStore, build_store
 from trainables.evaluate import evaluate
 from trainables.models import create_model
+from trainables.suite import prepare_suite
 from trainables.surrogates import RECIPES, Surrogate, load_surrogate, train_surrogate
 
 LEVELS, QUALITY = noisy_gradients(8, seed=31)
@@ -192,6 +193,21 @@ def test_surrogates_are_trained_once_and_loaded(name: str, tmp_path: Path, monke
         assert torch.equal(trained.model(images), again.model(images))
     other = train_surrogate(name, store, rows, cache_dir=tmp_path, size="small", seed=4)
     assert other.fingerprint != trained.fingerprint
+
+
+def test_a_suites_own_perturbation_has_the_papers_strength(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few training images there are: 0.04, and half a level for the truncation to 8 bits."""
+    monkeypatch.setitem(RECIPES, ("paq2piq", "small"), Recipe(stages=(Stage(name="train", epochs=1, lr=1e-3),)))
+    levels, quality = noisy_gradients(10, side=64)
+    store, rows = build_store(tmp_path / "store", list(levels)), rows_of(quality)
+    rows["split"] = ["train"] * 8 + ["test"] * 2
+    ready = prepare_suite({"uap": {"name": "uap"}}, store, rows, None, size="small", cache_dir=tmp_path)
+    adversaries = ready["uap"]
+    assert isinstance(adversaries, Adversaries)
+    moved = np.abs(np.stack([adversaries[i] for i in (8, 9)]).astype(int) - levels[8:]) / 255
+    assert 0.035 < moved.max() <= 0.04 + 1 / 255
+    with pytest.raises(ValueError, match="no adversary of image 0"):
+        adversaries[0]
 
 
 def test_published_weights_are_a_surrogate(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_published_checkpoint_is_recognised_and_its_table_printed(
         with Image.open(image) as opened:
             opened.resize((224, 224)).save(tmp_path / image.name)
     (tmp_path / "manifest.csv").write_text(manifest.read_text())
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
     code, said, error = run_here(
         monkeypatch,
         capsys,
@@ -92,8 +92,8 @@ def test_a_published_checkpoint_is_recognised_and_its_table_printed(
         *("--attacks", "fgsm", "--part", "validation", "--eps", "0.01", "--out", tmp_path / "scores.parquet"),
     )
     assert code == 0, error
-    assert "3 validation images" in said
-    assert "MOS, after" in said and "before, after" in said
+    assert "3 validation images" in " ".join(said.split())
+    assert said.count("MOS") >= 4 and said.count("before") >= 4 and "…" not in said
     first_words = [line.split()[0] for line in said.splitlines() if line.strip()]
     assert "none" in first_words and "fgsm" in first_words
     assert read_scores(tmp_path / "scores.parquet")["max_delta"].max() == pytest.approx(0.01, rel=1e-4)

@@ -100,9 +100,10 @@ def verify_split(recorded: pd.DataFrame, table: pd.DataFrame, *, spec: str) -> N
     ):
         if differs.any():
             name = merged.loc[differs, "image"].iloc[0]
+            others = f" and {int(differs.sum()) - 1} more images" if differs.sum() > 1 else ""
             raise ValueError(
-                f"{spec} has another {column} for {name} and {int(differs.sum()) - 1} more images than when the study "
-                "began; restore the data or start a new study"
+                f"{spec} has another {column} for {name}{others} than when the study began; "
+                "restore the data or start a new study"
             )
 
 
