@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from study.errors import StudyError
@@ -27,12 +28,14 @@ class Server:
     """A server on `store` that answers at `address`, as a context or by `start` and `stop`, again and again.
 
     artifacts: folder for artifacts that clients upload through the server; its messages go to a file beside it.
+    options: more of `mlflow server`'s own.
     """
 
-    def __init__(self, store: str, artifacts: Path, port: int) -> None:
+    def __init__(self, store: str, artifacts: Path, port: int, options: Sequence[str] = ()) -> None:
         self.store = store
         self.artifacts = artifacts.resolve()
         self.port = port
+        self.options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -51,6 +54,7 @@ class Server:
         _check_free(self.port)
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.store, "--workers", "1"]
         command += ["--artifacts-destination", str(self.artifacts), "--host", HOST, "--port", str(self.port)]
+        command += self.options
         environment = {**LEAN, **DEFAULTS, **os.environ}
         log = self.artifacts.with_name("mlflow-server.log")
         with log.open("ab") as messages:

@@ -30,9 +30,10 @@ DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """MLflow's own settings where the user has not set them. Its 120 s and 7 retries would hide an outage for minutes;
-what could not be recorded is replayed anyway. A study tells nobody that it runs."""
+what could not be recorded is replayed anyway. A study tells nobody that it runs, and what it prints is its own."""
 PAGE = 1000
 
 

@@ -44,6 +44,8 @@ STATUS = {
 ENDED = ("complete", "pruned", "failed")
 FRONT_EVERY = 30.0
 """Seconds between two refreshes of the front's files, which are megabytes."""
+FRONT_SHARE = 0.05
+"""Of a processor's time, at most, for these refreshes: with a thousand trials one takes seconds."""
 METRICS_PER_REQUEST = 800
 NAMES_PER_REQUEST = 100
 """Parameters, and tags. MLflow takes 1000 values at once, and 100 of either of these."""
@@ -135,6 +137,7 @@ class Projection:
         complete = {name for name, trial in self._ended.items() if self._has_a_point(trial)}
         if complete == self._drawn or (time.monotonic() < self._front_due and not final):
             return
+        began = time.thread_time()
         write_link(self.directory, self.uri, self.project, {key: run.info.run_id for key, run in self.runs.items()})
         front = front_of(self.directory)
         digest = _digest(front)
@@ -143,7 +146,7 @@ class Projection:
             self._draw_front(complete)
             self._log(STUDY, tags={"front": digest})
         self._drawn = complete
-        self._front_due = time.monotonic() + FRONT_EVERY
+        self._front_due = time.monotonic() + max(FRONT_EVERY, (time.thread_time() - began) / FRONT_SHARE)
 
     def _draw_front(self, complete: set[str]) -> None:
         front = refresh_front(self.directory)

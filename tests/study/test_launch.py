@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 import optuna
 import pytest
+from ports import free_port
 
 from analysis.pareto import as_losses, non_dominated
 from study.directory import StudyDirectory
@@ -113,13 +114,17 @@ def test_launching_a_finished_study_again_shows_it(smoke_study: StudyDirectory, 
 
 def test_ctrl_c_leaves_a_study_that_resume_finishes(tmp_path: Path, nt_study: Command) -> None:
     launch = [sys.executable, "-m", "study.cli", "launch", "hyperiqa", "--preset", "smoke", "--studies", str(tmp_path)]
-    running = subprocess.Popen([*launch, "--name", "cut", "--trials", "2"], stdout=subprocess.PIPE, text=True)
+    nobody = ["--mlflow", f"http://127.0.0.1:{free_port()}"]
+    running = subprocess.Popen([*launch, "--name", "cut", "--trials", "2", *nobody], stdout=subprocess.PIPE, text=True)
     directory = StudyDirectory(tmp_path / "cut")
     wait_for(lambda: (directory.trial(BASELINE) / SCORES).exists(), 120)
     running.send_signal(signal.SIGINT)
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "nt-study resume cut" in output
+    assert " ".join(output.split()).count("nothing listens there") == 1, (
+        "an MLflow that is away is said once, and costs no trial"
+    )
     assert directory.owner() is None
     trained = (directory.trial(BASELINE) / SCORES).stat().st_mtime_ns
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from mlflow_records import files_of, runs_of, snapshot
+from PIL import Image
 from ports import free_port
 from written_study import epoch_rows, score_table, write_epochs, write_study, write_trial
 
@@ -21,7 +23,9 @@ from study.directory import StudyDirectory
 from study.errors import StudyError
 from study.mlflow_server import Server
 from study.mlflow_store import connect, read_link
-from study.tracking import Tracker, store_of, sync
+from study.summaries import summarise
+from study.tracking import Tracker, open_projection, store_of, sync
+from study.trial_report import draw_figures
 from trainables.objectives import measure
 from trainables.record import read_scores, write_scores
 
@@ -95,6 +99,32 @@ def test_epochs_are_metrics_by_step(studies: Path, mlflow_server: Server) -> Non
     assert [(point.step, point.value) for point in history] == [(step, 9.0 / step) for step in range(1, 7)]
     spacing = [after.timestamp - before.timestamp for before, after in itertools.pairwise(history)]
     assert spacing == [250] * 5
+
+
+def test_the_front_is_refreshed_now_and_then_and_at_the_end(studies: Path, mlflow_server: Server) -> None:
+    directory = write_study(studies, ends=("complete", ""))
+    projection = open_projection(directory, mlflow_server.address, "refreshed")
+    page = directory.front / "pareto.html"
+
+    def shown() -> set[str]:
+        return set(re.findall(r'"written/(\w+)": ', page.read_text(encoding="utf-8")))
+
+    projection.update()
+    assert shown() == {"baseline", "t000"}
+    write_trial(directory, directory.read_study_file(), "t001", 1)
+    projection.update()
+    assert "t001" in projection.runs and shown() == {"baseline", "t000"}
+    projection.update(final=True)
+    assert shown() == {"baseline", "t000", "t001"}
+
+
+def test_a_trial_has_its_scores_and_examples_as_pictures(smoke_study: StudyDirectory, tmp_path: Path) -> None:
+    trial = next(trial for trial in summarise(smoke_study) if not trial.is_baseline)
+    draw_figures(smoke_study, trial, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.png", "examples.png"}
+    for path in tmp_path.iterdir():
+        with Image.open(path) as picture:
+            assert picture.width > 500
 
 
 def test_killing_the_server_in_the_middle_leaves_a_complete_record(studies: Path, mlflow_server: Server) -> None:
