@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from search_spaces.schema import StudyFileError
 from study.directory import StudyDirectory
 from study.errors import StudyError
+from study.mlflow_links import plot
 from study.mlflow_store import PROJECT, connect, experiment_of, import_mlflow, read_link, store_uri, without_password
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ RETRY = 5.0
 """Seconds between attempts while MLflow cannot be reached."""
 PATIENCE = 60.0
 """Seconds that the end of a study waits for the last pass."""
+UI = "http://127.0.0.1:5000"
+"""Where `nt-study ui` shows a store that is no server, unless it is given another port."""
 LAST_FIGURES = 10.0
 """Seconds that the last pass spends on figures of trials; what is left is drawn by `sync`."""
 
@@ -168,8 +171,11 @@ def open_for_reading(directory: StudyDirectory, store: str) -> Projection:
     return projection
 
 
-def record_comparison(directories: Sequence[StudyDirectory], folder: Path, uri: str | None = None) -> None:
-    """Show the files of a comparison in MLflow as a run of its own, one per set of studies, made anew each time."""
+def record_comparison(directories: Sequence[StudyDirectory], folder: Path, uri: str | None = None) -> str:
+    """Show the files of a comparison in MLflow as a run of its own, one per set of studies, made anew each time.
+
+    Returns the plot's address in MLflow's UI.
+    """
     store, project = store_of(directories[0], uri), project_of(directories[0], None)
     names = ", ".join(sorted(directory.name for directory in directories))
     with errors_explained(store):
@@ -181,6 +187,8 @@ def record_comparison(directories: Sequence[StudyDirectory], folder: Path, uri: 
         for name in ("pareto.html", "pareto.png"):
             client.log_artifact(run.info.run_id, str(folder / name), "front")
         client.set_terminated(run.info.run_id)
+    server = store if store.startswith("http") else UI
+    return f"{server.rstrip('/')}/{plot(experiment, run.info.run_id)}"
 
 
 def open_projection(directory: StudyDirectory, store: str, project: str) -> Projection:

@@ -37,7 +37,7 @@ def compare(
     if record:
         from study.tracking import record_comparison
 
-        record_comparison(directories, out, mlflow)
+        place = record_comparison(directories, out, mlflow)
     if as_json:
         print_json({"studies": [front.to_dict() for front in fronts], "plot": str(out / "pareto.html")})
         return
@@ -50,3 +50,5 @@ def compare(
         console.print(f"\nstudy [bold]{front.study}[/]")
         console.print(front_table(front))
     console.print(f"\nThe plot is {out / 'pareto.html'}")
+    if record:
+        console.print(f"In MLflow it is {place}", highlight=False, soft_wrap=True)

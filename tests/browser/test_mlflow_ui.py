@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import shutil
+import itertools
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
+import psutil
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
+from ports import free_port
 
 from analysis.figures.panel import Points
 from analysis.figures.pareto import pareto_panel
 from analysis.front import Front
-from study.commands.ui import places
 from study.directory import StudyDirectory
 from study.front import front_of
-from study.mlflow_server import Server
-from study.tracking import open_for_reading
 
 
 @pytest.fixture(scope="module")
-def study(smoke_study: StudyDirectory, tmp_path_factory: pytest.TempPathFactory) -> StudyDirectory:
-    copy = tmp_path_factory.mktemp("studies") / smoke_study.name
-    shutil.copytree(smoke_study.path, copy)
-    return StudyDirectory(copy)
+def links(smoke_study: StudyDirectory) -> Iterator[dict[str, str]]:
+    """What `nt-study ui` prints: its server runs until the tests here have ended, and ends with Ctrl-C."""
+    command = [sys.executable, "-m", "study.cli", "ui", smoke_study.name, "--port", str(free_port())]
+    command += ["--studies", str(smoke_study.path.parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = "".join(itertools.takewhile(lambda line: "Ctrl-C" not in line, process.stdout))
+        yield dict(re.findall(r"^  (\w+) +(\S+)$", said, re.MULTILINE))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
 
 
 @pytest.fixture(scope="module")
-def links(study: StudyDirectory, mlflow_server: Server) -> dict[str, str]:
-    """What `nt-study ui` would print; the study is recorded on the way."""
-    projection = open_for_reading(study, mlflow_server.address)
-    return {what: f"{mlflow_server.address}/{place}" for what, place in places(projection).items()}
-
-
-@pytest.fixture(scope="module")
-def front(study: StudyDirectory, links: dict[str, str]) -> Front:
-    """With the run ids that the record gave."""
-    return front_of(study)
+def front(smoke_study: StudyDirectory) -> Front:
+    return front_of(smoke_study)
 
 
 def plot_in(page: Page, address: str) -> FrameLocator:
@@ -103,3 +106,14 @@ def test_trials_can_be_compared(page: Page, links: dict[str, str], front: Front,
     page.goto(links["charts"])
     expect(page.get_by_text("Model metrics", exact=False).first).to_be_visible()
     page.screenshot(path=screenshots / "charts.png")
+
+
+def test_the_server_answers_on_loopback_only(links: dict[str, str]) -> None:
+    port = urlsplit(links["front"]).port
+    assert port is not None
+    listening = {
+        connection.laddr.ip
+        for connection in psutil.net_connections("tcp")
+        if connection.laddr and connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+    assert listening == {"127.0.0.1"}

@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_here
 from PIL import Image
 from written_study import write_study
 
@@ -25,9 +27,14 @@ from trainables.data import open_dataset
 from trainables.data.store import ImageStore
 from trainables.record import read_scores
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Command = Callable[..., tuple[int, str, str]]
 CLOSE = 1e-5
 """Relative: scores are about 50, and a batch's size changes single precision's last digits."""
+
+
+@pytest.fixture
+def nt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return partial(run_here, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +59,33 @@ def photos(smoke_study: StudyDirectory, pixels: ImageStore, tmp_path_factory: py
     return folder
 
 
-def test_a_fresh_process_scores_the_test_images_as_the_study_did(
-    knee: Path, photos: Path, tmp_path: Path, nt_study: Command
-) -> None:
+def test_a_fresh_process_without_ray_and_mlflow_scores_as_the_study_did(knee: Path, photos: Path) -> None:
+    program = (
+        "import json, sys\n"
+        "for name in ('ray', 'mlflow', 'optuna', 'pydantic'): sys.modules[name] = None\n"
+        "from study.exported import score\n"
+        f"print(json.dumps({{one.image: one.score for one in score({str(knee)!r}, [{str(photos)!r}])}}))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert_scores(json.loads(ran.stdout), knee)
+
+
+def test_scores_are_written_as_a_table(knee: Path, photos: Path, tmp_path: Path, nt: Command) -> None:
+    out = tmp_path / "scores.csv"
+    code, _, error = nt("score", knee, photos, "--out", out)
+    assert code == 0, error
+    rows = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
+    assert_scores({row["image"]: float(row["score"]) for row in rows}, knee)
+
+
+def assert_scores(found: dict[str, float], knee: Path) -> None:
+    """The photographs have the scores that the study's table gives them."""
     table = read_scores(knee / "scores.parquet")
     expected = table[(table["split"] == "test") & (table["attack"] == "fgsm")].set_index("image")["clean_score"]
-    out = tmp_path / "scores.csv"
-    ran = nt_study("score", knee, photos, "--out", out)
-    assert ran.returncode == 0, ran.stderr
-    rows = list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"))))
-    assert len(rows) == 12
-    for row in rows:
-        assert float(row["score"]) == pytest.approx(expected[Path(row["image"]).stem], rel=CLOSE)
+    assert len(found) == 12
+    for path, value in found.items():
+        assert value == pytest.approx(expected[Path(path).stem], rel=CLOSE)
 
 
 def test_an_export_says_what_it_is(knee: Path, smoke_study: StudyDirectory) -> None:
@@ -133,13 +155,13 @@ def test_a_failing_export_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["studies"]
 
 
-def test_unknown_picks_and_studies_without_a_front(tmp_path: Path, nt_study: Command) -> None:
+def test_unknown_picks_and_studies_without_a_front(tmp_path: Path, nt: Command) -> None:
     directory = write_study(tmp_path)
     with pytest.raises(StudyError, match="did you mean 'most-robust'"):
         export(directory, "most-robsut", tmp_path / "out")
     write_study(tmp_path, "open", baseline="", ends=())
-    ran = nt_study("export", "open", "--out", tmp_path / "out", "--studies", tmp_path)
-    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1) and "has no front yet" in ran.stderr
+    code, _, error = nt("export", "open", "--out", tmp_path / "out", "--studies", tmp_path)
+    assert (code, error.count("\n")) == (2, 1) and "has no front yet" in error
 
 
 def test_damaged_exports_are_refused(knee: Path, tmp_path: Path) -> None:
@@ -185,24 +207,13 @@ def test_files_folders_and_patterns_stand_for_images_once(tmp_path: Path) -> Non
     assert [path.name for path in find_images([str(tmp_path / "*.txt"), tmp_path / "[z].png"])] == ["notes.txt"]
 
 
-def test_scores_come_as_json_and_failures_as_an_exit_code(knee: Path, photos: Path, nt_study: Command) -> None:
+def test_scores_come_as_json_and_failures_as_an_exit_code(knee: Path, photos: Path, nt: Command) -> None:
     good = sorted(photos.iterdir())[0]
-    ran = nt_study("score", knee, good, "missing.png", "--json")
-    assert ran.returncode == 1 and "1 of 2 images" in ran.stderr
-    first, second = json.loads(ran.stdout)["scores"]
+    code, said, error = nt("score", knee, good, "missing.png", "--json")
+    assert code == 1 and "1 of 2 images" in error
+    first, second = json.loads(said)["scores"]
     assert first["score"] is not None and second == {
         "image": "missing.png",
         "score": None,
         "error": "missing.png cannot be read: No such file or directory",
     }
-
-
-def test_reading_an_export_needs_neither_ray_nor_mlflow(knee: Path, photos: Path) -> None:
-    program = (
-        "import sys\n"
-        "for name in ('ray', 'mlflow', 'optuna', 'pydantic'): sys.modules[name] = None\n"
-        "from study.exported import score\n"
-        f"assert all(result.score for result in score({str(knee)!r}, [{str(photos)!r}]))\n"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
