@@ -60,14 +60,11 @@ def open_optuna(directory: StudyDirectory, study_file: StudyFile) -> optuna.Stud
 def retry_failed(directory: StudyDirectory, study_file: StudyFile) -> int:
     """Queue the points of failed trials again, each once; returns how many."""
     study = open_optuna(directory, study_file)
-    failed = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        if "retried" not in trial.user_attrs and trial.params
-    ]
+    trials = study.get_trials(deepcopy=False)
+    retried = {trial.user_attrs.get("retries") for trial in trials}
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL and trial.number not in retried]
     for trial in failed:
-        study.enqueue_trial(trial.params)
-        study._storage.set_trial_user_attr(trial._trial_id, "retried", True)
+        study.enqueue_trial(trial.params, user_attrs={"retries": trial.number})
     return len(failed)
 
 

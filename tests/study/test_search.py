@@ -1,0 +1,305 @@
+"""The durable searcher on a real Optuna storage, without Ray: what it suggests, what it tells, what it survives."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from postgres_server import PASSWORD, Postgres
+from written_study import write_trial
+
+from search_spaces.schema import Sampler, StudyFile, load_study_file
+from study.directory import StudyDirectory, create
+from study.errors import StudyError
+from study.search import DurableSearch, check_storage, objective_values, open_optuna, retry_failed
+from trainables.config import BASELINE
+from trainables.record import SCORES, read_scores, write_scores
+
+FINISHED = "FINISHED"
+
+
+def study_in(studies: Path, name: str = "search", **overrides: Any) -> tuple[StudyDirectory, StudyFile]:
+    study_file = load_study_file("hyperiqa", preset="smoke", overrides={"sampler": "random", **overrides})
+    return create(studies, name, study_file), study_file
+
+
+def search_of(directory: StudyDirectory) -> DurableSearch:
+    """A searcher as a driver makes one that starts or resumes the study."""
+    study_file = directory.read_study_file()
+    return DurableSearch(directory, study_file, open_optuna(directory, study_file))
+
+
+def suggest(search: DurableSearch, ray_trial: str) -> dict[str, Any]:
+    suggestion = search.suggest(ray_trial)
+    assert isinstance(suggestion, dict)
+    return suggestion
+
+
+def measured(directory: StudyDirectory, name: str, number: int = 0) -> None:
+    """What a trial leaves that came to its end, before anybody has heard of it."""
+    write_trial(directory, directory.read_study_file(), name, number)
+    (directory.trial(name) / "result.json").unlink()
+
+
+def finish_baseline(search: DurableSearch) -> None:
+    assert suggest(search, "ray-baseline") == {"trial": BASELINE, "point": {}}
+    measured(search.directory, BASELINE)
+    search.on_trial_complete("ray-baseline", {})
+
+
+def told(directory: StudyDirectory) -> list[FrozenTrial]:
+    return open_optuna(directory, directory.read_study_file()).get_trials(deepcopy=False)
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> DurableSearch:
+    """Of a study of three trials whose baseline is finished."""
+    directory, _ = study_in(tmp_path, trials=3)
+    search = search_of(directory)
+    finish_baseline(search)
+    return search
+
+
+def test_the_baseline_comes_first_and_the_others_wait_for_it(tmp_path: Path) -> None:
+    directory, _ = study_in(tmp_path, trials=1)
+    search = search_of(directory)
+    assert suggest(search, "a")["trial"] == BASELINE
+    assert search.suggest("b") is None, "trials start from its weights"
+    measured(directory, BASELINE)
+    search.on_trial_complete("a", {})
+    assert suggest(search, "b")["trial"] == "t000"
+    assert search.suggest("c") == FINISHED
+
+
+def test_the_first_points_come_before_the_sampler_s(search: DurableSearch) -> None:
+    points = [suggest(search, str(number))["point"] for number in range(3)]
+    assert points == [dict(point) for point in search.study_file.first_points]
+
+
+def test_a_finished_trial_is_told_complete_with_the_values_of_its_table(search: DurableSearch) -> None:
+    name = suggest(search, "a")["trial"]
+    measured(search.directory, name)
+    search.on_trial_complete("a", {})
+    (trial, *_) = told(search.directory)
+    assert trial.state == TrialState.COMPLETE
+    assert trial.values == objective_values(search.directory, search.study_file, name)
+    assert (trial.user_attrs["trial"], trial.user_attrs["ray_trial"]) == (name, "a")
+
+
+def test_a_trial_that_the_scheduler_stopped_is_told_pruned_and_keeps_its_last_values(search: DurableSearch) -> None:
+    name = suggest(search, "a")["trial"]
+    write_trial(search.directory, search.study_file, name, 0, end="pruned")
+    (search.directory.trial(name) / "checkpoint.pt").write_bytes(b"no longer needed")
+    search.on_trial_complete("a", {})
+    (trial, *_) = told(search.directory)
+    last = json.loads((search.directory.trial(name) / "epochs.jsonl").read_text().splitlines()[-1])
+    assert trial.state == TrialState.PRUNED
+    assert trial.user_attrs["last_values"] == [last["srocc"], last["rmse_attacked"]]
+    assert "stopped early" in trial.user_attrs["reason"]
+    assert not (search.directory.trial(name) / "checkpoint.pt").exists()
+
+
+def test_an_error_is_told_failed_with_the_last_line_of_its_traceback(search: DurableSearch) -> None:
+    name = suggest(search, "a")["trial"]
+    search.directory.trial(name).mkdir(parents=True)
+    (search.directory.trial(name) / "error.txt").write_text("Traceback …\nMemoryError: 3 GB\n", encoding="utf-8")
+    search.on_trial_complete("a", error=True)
+    (trial, *_) = told(search.directory)
+    assert (trial.state, trial.user_attrs["reason"]) == (TrialState.FAIL, "MemoryError: 3 GB")
+
+
+def test_a_process_that_vanished_is_told_failed_too(search: DurableSearch) -> None:
+    suggest(search, "a")
+    search.on_trial_complete("a", error=True)
+    assert told(search.directory)[0].state == TrialState.FAIL
+    assert "out of memory, or its node was lost" in told(search.directory)[0].user_attrs["reason"]
+
+
+def test_an_objective_that_is_not_a_number_is_told_failed(search: DurableSearch) -> None:
+    name = suggest(search, "a")["trial"]
+    measured(search.directory, name)
+    scores = read_scores(search.directory.trial(name) / SCORES)
+    write_scores(search.directory.trial(name) / SCORES, scores.assign(clean_score=50.0), {"trial": name})
+    search.on_trial_complete("a", {})
+    (trial, *_) = told(search.directory)
+    assert trial.state == TrialState.FAIL
+    assert "srocc is nan" in trial.user_attrs["reason"]
+
+
+def test_what_was_told_is_not_told_again(search: DurableSearch) -> None:
+    name = suggest(search, "a")["trial"]
+    measured(search.directory, name)
+    search.on_trial_complete("a", {})
+    before = told(search.directory)[0]
+    search.on_trial_complete("a", error=True)
+    search_of(search.directory)
+    assert told(search.directory)[0] == before
+
+
+def test_after_a_crash_unfinished_trials_come_first_and_the_number_asked_for_is_kept(search: DurableSearch) -> None:
+    first, second = suggest(search, "a"), suggest(search, "b")
+    write_trial(search.directory, search.study_file, first["trial"], 0, end="")
+    measured(search.directory, second["trial"], 1)  # it ended, and the driver died before it heard
+
+    again = search_of(search.directory)
+    assert again.remaining == 2
+    assert told(search.directory)[1].state == TrialState.COMPLETE
+    assert suggest(again, "c") == first
+    assert suggest(again, "d")["trial"] == "t002"
+    assert again.suggest("e") == FINISHED
+    assert len(told(search.directory)) == 3
+
+
+def test_an_interrupted_trial_is_neither_pruned_nor_failed(search: DurableSearch) -> None:
+    first = suggest(search, "a")
+    write_trial(search.directory, search.study_file, first["trial"], 0, end="")
+    search.on_trial_complete("a", {"epoch": 1})
+    assert told(search.directory)[0].state == TrialState.RUNNING
+    assert suggest(search_of(search.directory), "b") == first
+
+
+def test_a_baseline_with_a_record_is_not_run_again(tmp_path: Path) -> None:
+    """It had ended when the driver was killed, which had not heard of it."""
+    directory, _ = study_in(tmp_path)
+    measured(directory, BASELINE)
+    assert suggest(search_of(directory), "a")["trial"] == "t000"
+
+
+def test_a_failed_baseline_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    directory, _ = study_in(tmp_path)
+    search = search_of(directory)
+    suggest(search, "a")
+    search.on_trial_complete("a", error=True)
+    assert search.baseline_error is not None and search.suggest("b") == FINISHED
+    assert suggest(search_of(directory), "c")["trial"] == BASELINE
+
+
+def fail(search: DurableSearch, ray_trial: str, error: str) -> None:
+    name = suggest(search, ray_trial)["trial"]
+    search.directory.trial(name).mkdir(parents=True)
+    (search.directory.trial(name) / "error.txt").write_text(error, encoding="utf-8")
+    search.on_trial_complete(ray_trial, error=True)
+
+
+def test_trials_that_all_fail_alike_end_the_study_and_can_be_retried(search: DurableSearch) -> None:
+    for ray_trial in "abc":
+        assert search.gave_up is None
+        fail(search, ray_trial, "RuntimeError: no kernel image")
+    assert search.gave_up == "RuntimeError: no kernel image"
+
+    study_file = search.study_file
+    assert retry_failed(search.directory, study_file) == 3
+    assert retry_failed(search.directory, study_file) == 0, "each point once"
+    search.directory.write_study_file(study_file.model_copy(update={"trials": 6}))
+    again = search_of(search.directory)
+    assert again.gave_up is None
+    assert [suggest(again, name)["point"] for name in "def"] == [dict(point) for point in study_file.first_points]
+
+
+def test_different_failures_do_not_end_the_study(search: DurableSearch) -> None:
+    for ray_trial, error in zip("abc", ("first", "second", "first"), strict=True):
+        fail(search, ray_trial, error)
+    assert search.gave_up is None
+
+
+@pytest.mark.parametrize("sampler", get_args(Sampler))
+def test_every_sampler_fills_a_study_to_its_last_trial(tmp_path: Path, sampler: str) -> None:
+    """With trials that complete, are stopped, fail and still run; grids end where they end."""
+    directory, _ = study_in(tmp_path, trials=9, sampler=sampler, first_points=[])
+    search = search_of(directory)
+    finish_baseline(search)
+    for number in range(9):
+        suggestion = suggest(search, str(number))
+        for name, axis in search.study_file.space.items():
+            assert axis.low <= suggestion["point"][name] <= axis.high
+        if number == 2:
+            search.on_trial_complete(str(number), error=True)
+        elif number != 3:  # which still runs
+            end = "pruned" if number == 4 else "complete"
+            write_trial(directory, search.study_file, suggestion["trial"], number, end)
+            search.on_trial_complete(str(number), {})
+    assert search.suggest("more") == FINISHED
+    states = Counter(trial.state.name for trial in told(directory))
+    assert states == {"COMPLETE": 6, "PRUNED": 1, "FAIL": 1, "RUNNING": 1}
+
+
+def test_epochs_of_running_trials_are_there_for_samplers(search: DurableSearch) -> None:
+    suggest(search, "a")
+    search.on_trial_result("a", {"epoch": 1, "srocc": 0.7, "rmse_attacked": math.inf, "done": False})
+    assert told(search.directory)[0].user_attrs["last_values"] == [0.7, math.inf]
+
+
+@pytest.fixture
+def team_storage(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh database of a real PostgreSQL server; its password comes from where psycopg looks for it."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    database = postgres.fresh().rpartition("/")[2]
+    yield postgres.url(database).replace(":" + PASSWORD.replace(" ", "%20"), "").replace("postgresql:", DRIVER)
+
+
+DRIVER = "postgresql+psycopg:"
+
+
+def test_a_team_s_postgresql_holds_the_study_as_well(tmp_path: Path, team_storage: str) -> None:
+    directory, study_file = study_in(tmp_path, trials=2, storage=team_storage)
+    search = search_of(directory)
+    finish_baseline(search)
+    first = suggest(search, "a")
+    suggest(search, "b")
+    measured(directory, "t001", 1)
+    search.on_trial_complete("b", {})
+    assert not (directory.path / "optuna.db").exists()
+    assert [trial.state for trial in told(directory)] == [TrialState.RUNNING, TrialState.COMPLETE]
+    assert suggest(search_of(directory), "c") == first
+    with pytest.raises(StudyError, match="already has a study named 'search'"):
+        check_storage(directory, study_file)
+
+
+def test_a_storage_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    directory, study_file = study_in(tmp_path, storage=f"{DRIVER}//somebody@127.0.0.1:{port}/studies")
+    with pytest.raises(StudyError, match=r"cannot be opened: .*refused"):
+        check_storage(directory, study_file)
+
+
+def test_optuna_s_dashboard_opens_the_storage_of_a_running_study(search: DurableSearch) -> None:
+    measured(search.directory, suggest(search, "a")["trial"])
+    search.on_trial_complete("a", {})
+    suggest(search, "b")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = Path(sys.executable).with_name("optuna-dashboard")
+    server = subprocess.Popen([program, search.directory.optuna_url, "--port", str(port)], stderr=subprocess.DEVNULL)
+    try:
+        (summary,) = get_json(f"http://127.0.0.1:{port}/api/studies")["study_summaries"]
+        assert summary["study_name"] == "search"
+        trials = get_json(f"http://127.0.0.1:{port}/api/studies/{summary['study_id']}?after=0")["trials"]
+        assert [trial["state"] for trial in trials][:2] == ["Complete", "Running"]
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def get_json(address: str, seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return json.load(answer)
+        except OSError:
+            assert time.monotonic() < deadline, f"{address} does not answer"
+            time.sleep(0.2)
