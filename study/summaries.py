@@ -61,6 +61,21 @@ def count_states(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[
     return {state: counts[state] for state in STATES}
 
 
+def seconds_left(trials: list[TrialSummary], asked: int) -> float | None:
+    """Estimate for `asked` NT trials: epochs not yet run at the pace of those that were; None before there is a pace.
+
+    As many run at a time as run now; early stopping may end it sooner.
+    """
+    nt_trials = [trial for trial in trials if not trial.is_baseline]
+    paces = [row["train_seconds"] for trial in nt_trials for row in trial.epochs]
+    running = [trial for trial in nt_trials if trial.state == "running"]
+    if not paces or not running:
+        return None
+    epochs = sum(trial.planned_epochs - len(trial.epochs) for trial in running)
+    epochs += running[0].planned_epochs * max(0, asked - len(nt_trials))
+    return epochs * sum(paces) / len(paces) / len(running)
+
+
 def searched_parameters(study_file: StudyFile) -> list[str]:
     """Training hyperparameters that the study searches beside lam and step_size."""
     return [name for name in study_file.space if name in STAGE_PARAMETERS]

@@ -33,7 +33,11 @@ def status(
         f"study [bold]{name}[/] of {facts['baseline']} on {facts['data']}: "
         + ", ".join(f"{count} {state}" for state, count in facts["states"].items())
     )
-    console.print(f"run by process {running['pid']} on {running['host']}" if running else "not running")
+    left = f", about {facts['seconds_left'] / 60:.0f} min left" if facts["seconds_left"] is not None else ""
+    console.print(f"run by process {running['pid']} on {running['host']}{left}" if running else "not running")
+    if facts["best"]:
+        best = ", ".join(f"{role} {trial}" for role, trial in facts["best"].items())
+        console.print(f"front of {facts['front']} trials, hypervolume {facts['hypervolume']:.4g}: {best}")
     table = Table(box=None, pad_edge=False)
     for title in ("trial", "state", "λ", "h", "epoch", "SROCC", "attacked RMSE", "reason"):
         table.add_column(title, justify="left" if title in ("trial", "state", "reason") else "right")
@@ -50,7 +54,8 @@ def status(
             trial["reason"],
         )
     console.print(table)
-    console.print(f"everything is in {facts['path']}")
+    for place, where in facts["places"].items():
+        console.print(f"{place}: {where}", soft_wrap=True)
 
 
 def list_(studies: StudiesOption = STUDIES, as_json: JsonOption = False) -> None:
@@ -69,7 +74,7 @@ def list_(studies: StudiesOption = STUDIES, as_json: JsonOption = False) -> None
 
 
 def _facts(directory: Any, *, with_trials: bool) -> dict[str, Any]:
-    from study.summaries import count_states, summarise
+    from study.summaries import count_states, seconds_left, summarise
 
     trials = summarise(directory)
     study_file = directory.read_study_file()
@@ -82,6 +87,14 @@ def _facts(directory: Any, *, with_trials: bool) -> dict[str, Any]:
         "owner": directory.owner(),
     }
     if with_trials:
+        facts |= _best(directory, trials)
+        facts["seconds_left"] = seconds_left(trials, study_file.trials)
+        facts["places"] = {
+            "folder": str(directory.path),
+            "log": str(directory.driver_log),
+            "search": study_file.storage or directory.optuna_url,
+            "plot": str(directory.front / "pareto.html"),
+        }
         facts["trials"] = [
             {
                 "trial": trial.trial,
@@ -97,3 +110,19 @@ def _facts(directory: Any, *, with_trials: bool) -> dict[str, Any]:
             for trial in trials
         ]
     return facts
+
+
+def _best(directory: Any, trials: list[Any]) -> dict[str, Any]:
+    """The front so far, as far as there is one."""
+    from study.front import front_of
+
+    try:
+        found = front_of(directory, trials)
+    except ValueError:  # no trial is complete yet
+        return {"front": 0, "hypervolume": None, "best": {}}
+    best = {"knee": found.knee, "most accurate": found.most_accurate, "most robust": found.most_robust}
+    return {
+        "front": len(found.members),
+        "hypervolume": found.hypervolume,
+        "best": {role: member.trial for role, member in best.items()},
+    }
