@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import socket
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +15,7 @@ import ray
 from ray import tune
 
 from study.directory import StudyDirectory
+from study.errors import StudyError
 from trainables.config import BASELINE
 
 if TYPE_CHECKING:
@@ -45,7 +50,7 @@ class TrialActor(tune.Trainable):
         study_file = directory.read_study_file()
         assigned = ray.get_runtime_context().get_assigned_resources()
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
-        return Trial(
+        trial = Trial(
             study_file.trial_config(self.config["trial"], self.config["point"]),
             open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store,
             directory.read_split(),
@@ -53,8 +58,13 @@ class TrialActor(tune.Trainable):
             start=directory.trial(BASELINE),
             device="cuda" if torch.cuda.is_available() else "cpu",
         )
+        note_start(self.folder, epochs_before=len(trial.epochs))
+        return trial
 
     def step(self) -> dict[str, Any]:
+        if not self.folder.parent.is_dir():
+            node = ray.util.get_node_ip_address()
+            raise StudyError(f"node {node} does not see the study's folder {self.folder.parent}")
         with _errors_kept(self.folder):
             trial = self.trial = self.trial or self._begin()
             if not trial.finished:
@@ -68,6 +78,19 @@ class TrialActor(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: `setup` restored the trial from its folder."""
+
+
+def note_start(folder: Path, *, epochs_before: int) -> None:
+    """Add to `starts.jsonl` where the trial goes on, on which GPUs, and how many epochs it has behind it."""
+    start = {
+        "node": ray.get_runtime_context().get_node_id(),
+        "host": socket.gethostname(),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "epochs_before": epochs_before,
+        "time": time.time(),
+    }
+    with (folder / "starts.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(start) + "\n")
 
 
 class _errors_kept:  # noqa: N801  (a context manager, named as it is read)

@@ -71,7 +71,7 @@ def check_aws(config: dict[str, Any], placeholder: str) -> Iterator[str]:
             yield f"{where}.InstanceType: EC2 has no {wanted!r}{did_you_mean(wanted, names.machines)}"
         image = str(machine.get("ImageId", ""))
         if not image:
-            # Ray 2.60 would take an Ubuntu 18.04 image of 2023, whose NVIDIA driver is too old for this torch.
+            # Ray 2.60 would take an Ubuntu 18.04 image, whose NVIDIA driver is too old for this torch.
             yield f"{where}.ImageId is missing, and Ray's own choice is too old for this torch; name an AMI"
         elif not _AMI.fullmatch(image) and placeholder not in image:
             yield f"{where}.ImageId: {image!r} is no AMI; it looks like ami-0123456789abcdef0"

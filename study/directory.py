@@ -11,7 +11,8 @@ studies/
     lock                      who is running the study now
     stop                      somebody asked for its end
     logs/driver.log
-    trials/<trial>/           config.json, epochs.jsonl, scores.parquet, model.safetensors, result.json, trial.log
+    trials/<trial>/           config.json, starts.jsonl (when, where), epochs.jsonl, scores.parquet, model.safetensors,
+                              result.json, trial.log
     front/                    front.json, pareto.html, pareto.png
 """
 

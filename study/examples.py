@@ -37,7 +37,8 @@ def examples_of(directory: StudyDirectory, trial: str) -> list[Example]:
     model.load_state_dict(safetensors.torch.load_file(directory.trial(trial) / WEIGHTS))
     model.eval()
     rows = example_rows(directory.read_split())
-    store = _store_of(directory.read_study_file().data)
+    study_file = directory.read_study_file()
+    store = _store_of(study_file.data, study_file.skip_unreadable)
     views = [
         image_views(store[index], model.input_spec, seed=config.seed, image=image)[:1]
         for index, image in zip(rows["index"], rows["image"], strict=True)
@@ -68,8 +69,9 @@ def example_rows(split: pd.DataFrame) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=1)
-def _store_of(data: str) -> ImageStore:
-    return open_dataset(data, skip_unreadable=True).store
+def _store_of(data: str, skip_unreadable: bool) -> ImageStore:
+    # Opened as the trials do: with another option the whole set would be decoded once more.
+    return open_dataset(data, skip_unreadable=skip_unreadable).store
 
 
 def _picture(image: torch.Tensor) -> np.ndarray:

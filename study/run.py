@@ -45,7 +45,7 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     scale = MosScale.of_training(rows)
     rows = rows.assign(raw_mos=rows["mos"], mos=scale.normalise(rows["mos"].to_numpy()))
     check_storage(StudyDirectory(studies / name), study_file)
-    start_ray(study_file)
+    start_ray(study_file, studies)
     directory = create(studies, name, study_file)
     directory.write_split(rows)
     counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}
@@ -74,7 +74,7 @@ def run(
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
         if search.remaining:
             check_unchanged(directory, force=force)
-            start_ray(study_file)
+            start_ray(study_file, directory.path.parent)
             with _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody) as changed:
                 _run_trials(directory, study_file, search, console, changed)
         if search.baseline_error is not None:
@@ -145,7 +145,7 @@ def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) ->
         console.print(f"every trial has been attacked with {', '.join(study_file.suite)} already")
         return
     with directory.locked(), _logging_to(directory.driver_log):
-        start_ray(study_file)
+        start_ray(study_file, directory.path.parent)
         run_suite(directory, trials, console)
     sync(directory)
 

@@ -27,7 +27,7 @@ def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console
     """Run the study file's `suite` on `trials` and add it to their records. Ray must have been started."""
     import ray
 
-    from study.tuner import resources_of_trials
+    from study.ray_session import resources_of_trials
 
     if not trials:
         return

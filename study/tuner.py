@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, Stopper, TuneConfig
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search_spaces.schema import Resources, StudyFile
+from search_spaces.schema import StudyFile
 from study.actor import TrialActor
 from study.directory import StudyDirectory
+from study.ray_session import resources_of_trials
 from study.scheduler import ParetoASHA
 from study.search import DurableSearch
 from study.unpickled import Unpickled
@@ -42,26 +42,20 @@ SCHEDULERS: dict[str, Callable[[StudyDirectory, StudyFile], TrialScheduler]] = {
 }
 
 
-def resources_of_trials(study_file: StudyFile) -> Resources:
-    """What one NT trial reserves: as the study file says, or one CPU, and one GPU where the cluster has any."""
-    if study_file.resources_per_trial is not None:
-        return study_file.resources_per_trial
-    return Resources(cpu=1, gpu=1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0)
-
-
 def run_trials(
     directory: StudyDirectory,
     study_file: StudyFile,
     search: DurableSearch,
     callbacks: list[Callback],
     stop: Callable[[], bool],
+    actor: type[tune.Trainable] = TrialActor,
 ) -> None:
     """Run whatever the searcher still has to run. Returns when all is done, or `stop` said so and trials have ended."""
     wanted = resources_of_trials(study_file)
     reserved = PlacementGroupFactory([{"CPU": wanted.cpu, "GPU": wanted.gpu, **wanted.custom}])
     with tempfile.TemporaryDirectory(prefix="nt-study-") as scratch:
         tune.Tuner(
-            tune.with_resources(TrialActor, reserved),
+            tune.with_resources(actor, reserved),
             param_space={"directory": str(directory.path.resolve())},
             tune_config=TuneConfig(
                 search_alg=search,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from study.commands.options import STUDIES, StudiesOption
+from study.commands.options import STUDIES, AddressOption, StudiesOption, go_to
 from study.errors import StudyError
 
 
@@ -29,6 +29,7 @@ def launch(
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at a time, at most; 1 runs them serially.")] = None,
     mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
     studies: StudiesOption = STUDIES,
+    address: AddressOption = None,
     or_show: Annotated[bool, typer.Option("--or-show", help="If the study exists, continue or show it.")] = False,
 ) -> None:
     """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured."""
@@ -36,6 +37,7 @@ def launch(
     from study.directory import find
     from study.run import prepare
 
+    go_to(address)
     overrides: dict[str, Any] = {
         key: value
         for key, value in {
@@ -71,10 +73,12 @@ def resume(
     force: Annotated[bool, typer.Option("--force", help="Go on although code or study file have changed.")] = False,
     mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
     studies: StudiesOption = STUDIES,
+    address: AddressOption = None,
 ) -> None:
     """Continue a study after Ctrl-C, a crash or a reboot; finished trials are kept, unfinished ones go on."""
     from study.directory import find
 
+    go_to(address)
     directory = find(studies, name)
     if trials is not None:
         _ask_for_trials(directory, trials)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,25 @@ MlflowOption = Annotated[
 ProjectOption = Annotated[
     str | None, typer.Option("--project", help="MLflow experiment of the study.", envvar="MLFLOW_EXPERIMENT_NAME")
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster to run on: auto or host:port from one of its nodes, http://host:8265 from elsewhere.",
+        envvar="RAY_ADDRESS",
+    ),
+]
 STUDIES = Path("studies")
+
+
+def go_to(address: str | None) -> None:
+    """Run the whole command on the cluster when `address` is its dashboard, and exit; else have Ray join it."""
+    if address is None:
+        return
+    from study.submit import is_dashboard, submit, without_address
+
+    if is_dashboard(address):
+        raise typer.Exit(submit(address, without_address(sys.argv[1:])))
+    os.environ["RAY_ADDRESS"] = address
 
 
 def print_json(content: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import STUDIES, JsonOption, StudiesOption, print_json
+from study.commands.options import STUDIES, AddressOption, JsonOption, StudiesOption, go_to, print_json
 from study.errors import StudyError
 
 SURROGATE_NAMES = {"paq2piq": "paq2piq", "resnet50": "resnet50_substitute"}
@@ -17,6 +17,7 @@ def suite(
     name: Annotated[str, typer.Argument(help="Name of the study.")],
     on: Annotated[str, typer.Option(help="Which trials: front (and the baseline) or all.")] = "front",
     studies: StudiesOption = STUDIES,
+    address: AddressOption = None,
 ) -> None:
     """Run the full attack suite on a study's finished trials, add it to their records, and audit the result."""
     from rich.console import Console
@@ -24,6 +25,7 @@ def suite(
     from study.directory import find
     from study.run import run_suite_of
 
+    go_to(address)
     if on not in ("front", "all"):
         raise StudyError(f"--on is 'front' or 'all', not {on!r}")
     directory, console = find(studies, name), Console()

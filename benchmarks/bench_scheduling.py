@@ -1,0 +1,162 @@
+"""How full a study keeps 64 GPUs, and what a trial costs the driver: python benchmarks/bench_scheduling.py [--help]
+
+Real Ray Tune, Optuna and study folder; the GPUs are only counted, and a trial sleeps and writes a ready-made record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import ray
+from ray import tune
+from ray.tune import Callback
+
+from search_spaces.schema import load_study_file
+from study.directory import StudyDirectory, create
+from study.ray_session import start_ray
+from study.search import DurableSearch, open_optuna
+from study.tuner import run_trials
+from study.unpickled import Unpickled
+from trainables.record import SCORES, write_scores
+
+MARKS = (50, 200, 1000)
+"""After so many finished trials the driver is looked at."""
+IMAGES = 20
+
+
+class SleepingTrial(tune.Trainable):
+    """Holds its slot for as long as the study says, then leaves the same record as all others."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.directory = StudyDirectory(Path(config["directory"]))
+        self.name = config["trial"]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        began = time.time()
+        time.sleep(float((self.directory.path / "seconds").read_text()))
+        folder = self.directory.trial(self.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SCORES).write_bytes((self.directory.path / SCORES).read_bytes())
+        (folder / "slot.json").write_text(json.dumps({"began": began, "ended": time.time()}))
+        return {"done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to keep."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing was kept."""
+
+
+class DriverMeter(Unpickled, Callback):
+    """The driver's memory and time at each mark."""
+
+    def __init__(self) -> None:
+        self.process = psutil.Process()
+        self.rows: list[dict[str, float]] = [self._now(0)]
+        self.finished = 0
+
+    def _now(self, finished: int) -> dict[str, float]:
+        used = self.process.cpu_times()
+        memory = self.process.memory_info().rss / 2**20
+        return {"finished": finished, "cpu": used.user + used.system, "wall": time.time(), "memory": memory}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.finished += 1
+        if self.finished in MARKS:
+            self.rows.append(self._now(self.finished))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slots", type=int, default=64, help="pretended GPUs")
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=15.0, help="how long a trial sleeps")
+    parser.add_argument("--sampler", default="tpe")
+    options = parser.parse_args()
+    os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    ray.init(
+        address="local",
+        num_cpus=options.slots,
+        num_gpus=options.slots,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=100_000_000,
+    )
+    with tempfile.TemporaryDirectory() as studies:
+        directory = write_study(Path(studies), options)
+        study_file = directory.read_study_file()
+        start_ray(study_file, directory.path.parent)
+        search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
+        meter = DriverMeter()
+        run_trials(directory, study_file, search, [meter], lambda: False, actor=SleepingTrial)
+        report(directory, options.slots, meter)
+    ray.shutdown()
+
+
+def write_study(studies: Path, options: argparse.Namespace) -> StudyDirectory:
+    overrides = {
+        "trials": options.trials - 1,  # the baseline is one more
+        "sampler": options.sampler,
+        "first_points": [],
+        "recipe": "scratch",
+        "resources_per_trial": {"cpu": 1, "gpu": 1},
+    }
+    directory = create(studies, "scheduling", load_study_file("hyperiqa", preset="smoke", overrides=overrides))
+    mos = np.linspace(5, 95, IMAGES)
+    table = pd.DataFrame(
+        {
+            "image": [f"{row}.png" for row in range(IMAGES)],
+            "content": [str(row) for row in range(IMAGES)],
+            "split": ["validation", "test"] * (IMAGES // 2),
+            "mos": mos,
+            "attack": "fgsm",
+            "clean_score": mos + 1,
+            "attacked_score": mos + 2,
+            "attacked_score_8bit": mos + 2,
+            "max_delta": 0.005,
+            "ssim": 0.99,
+            "seconds": 0.001,
+            "gradient_l1": 1.0,
+        }
+    )
+    write_scores(directory.path / SCORES, table, {"trial": "any"})
+    (directory.path / "seconds").write_text(str(options.seconds))
+    return directory
+
+
+def report(directory: StudyDirectory, slots: int, meter: DriverMeter) -> None:
+    times = [json.loads(path.read_text()) for path in directory.trials.glob("*/slot.json")]
+    print(f"{len(times)} trials on {slots} slots")
+    print(f"slots in use, from the first moment that all are to the last start: {utilisation(times, slots):.1%}")
+    print("finished | driver's memory, MiB | its CPU time, ms per trial | wall time, ms per trial")
+    for before, row in zip(meter.rows, meter.rows[1:], strict=False):
+        trials = row["finished"] - before["finished"]
+        cpu, wall = ((row[key] - before[key]) / trials * 1e3 for key in ("cpu", "wall"))
+        print(f"{row['finished']:.0f} | {row['memory']:.0f} | {cpu:.0f} | {wall:.0f}")
+
+
+def utilisation(times: list[dict[str, float]], slots: int) -> float:
+    """Share of the slots' time that trials held them, while there were trials left to start."""
+    starts = sorted(entry["began"] for entry in times)
+    full = next((t for t in starts if sum(e["began"] <= t < e["ended"] for e in times) == slots), starts[0])
+    end = starts[-1]
+    busy = sum(max(0.0, min(entry["ended"], end) - max(entry["began"], full)) for entry in times)
+    return busy / (slots * (end - full))
+
+
+if __name__ == "__main__":
+    main()
