@@ -99,7 +99,7 @@ class StudyFile(_Part):
     seed: int = Field(default=0, ge=0)
     trials: int = Field(default=12, ge=1)
     """NT trials, beside the λ=0 baseline that is always part of a study."""
-    sampler: Sampler = "tpe"
+    sampler: Sampler = "pareto_gp"
     space: dict[str, Range]
     first_points: tuple[dict[str, float], ...] = ()
     """Points that are evaluated before the sampler's own."""

@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from search_spaces.schema import StudyFile
 from study.directory import StudyDirectory
 from study.errors import StudyError
-from study.samplers import LAST_VALUES, SAMPLERS, distributions
+from study.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
 from study.summaries import read_epochs
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
@@ -115,6 +115,7 @@ class DurableSearch(Unpickled, Searcher):
             # Nothing can be said without it, so every run tries again.
             (directory.trial(BASELINE) / "result.json").unlink()
             self._baseline = "waiting"
+        self._show_baseline()
 
     @property
     def baseline_error(self) -> str | None:
@@ -153,7 +154,7 @@ class DurableSearch(Unpickled, Searcher):
             number = self._unfinished.pop(0)
             point = next(t for t in self.optuna_study.get_trials(deepcopy=False) if t.number == number).params
         elif self._new:
-            trial = self.optuna_study.ask(self._distributions)
+            trial = self.optuna_study.ask(dict(self._distributions))
             number, point = trial.number, trial.params
         else:
             return Searcher.FINISHED
@@ -177,9 +178,16 @@ class DurableSearch(Unpickled, Searcher):
         state = self._ended(name)
         if name == BASELINE:
             self._baseline = state or "waiting"
+            self._show_baseline()
         elif state is not None:
             self._tell_from_folder(int(name.removeprefix("t")))
             self._count_failures(name, state)
+
+    def _show_baseline(self) -> None:
+        """Tell the Optuna study, for samplers and people, what λ=0 reaches."""
+        if self._baseline == "complete":
+            values = objective_values(self.directory, self.study_file, BASELINE)
+            self.optuna_study.set_user_attr(BASELINE_VALUES, values)
 
     def _count_failures(self, name: str, state: str) -> None:
         reason = str(self.directory.read_json(f"trials/{name}/result.json")["reason"])

@@ -9,10 +9,12 @@ Compute is counted in epochs, as a share of what the whole grid cost. Writes `re
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -21,19 +23,22 @@ import numpy as np
 import optuna
 import pandas as pd
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from analysis import pareto
 from search_spaces.schema import StudyFile, load_study_file
 from study.halving import ParetoHalving
-from study.samplers import LAST_VALUES, SAMPLERS, distributions
+from study.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
 
 HERE = Path(__file__).parent
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
 SLOTS = 4
 GOALS = (0.95, 0.99)
-SAMPLER_SEEDS = 30
+BUDGET = 0.5
+"""Share of the grid's epochs after which a search ends."""
+SEEDS = 30
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class Strategy:
     sampler: Callable[[int, StudyFile], BaseSampler]
     reduction_factor: int | None = None
     """Of ParetoHalving; None: every trial runs to its end."""
+    first_points: bool = False
+    """Whether the search begins with the points of `search_spaces/hyperiqa.yaml`, the paper's λ and h among them."""
 
 
 @dataclass
@@ -106,9 +113,12 @@ def read_grids() -> list[Grid]:
 
 
 def replay(grid: Grid, strategy: Strategy, seed: int, study_file: StudyFile) -> Run:
-    """Search until as many epochs are spent as the whole grid cost."""
+    """Search until `BUDGET` of the epochs are spent that the whole grid cost."""
     study = optuna.create_study(directions=DIRECTIONS, sampler=strategy.sampler(seed, study_file))
-    space = distributions(study_file.space)
+    study.set_user_attr(BASELINE_VALUES, grid.baseline.tolist())
+    for point in study_file.first_points if strategy.first_points else ():
+        study.enqueue_trial(dict(point))
+    space: dict[str, BaseDistribution] = {**distributions(study_file.space)}
     halving = (
         ParetoHalving(grid.epochs, DIRECTIONS, reduction_factor=strategy.reduction_factor)
         if strategy.reduction_factor
@@ -118,7 +128,7 @@ def replay(grid: Grid, strategy: Strategy, seed: int, study_file: StudyFile) -> 
     run.share[0] = grid.hypervolume([])
     running: list[tuple[optuna.Trial, NDArray[np.float64], int]] = []
     started = time.process_time()
-    while spent < grid.cost:
+    while spent < BUDGET * grid.cost:
         while len(running) < SLOTS:
             trial = study.ask(space)
             running.append((trial, grid.trial(trial.params["lam"], trial.params["step_size"]), 0))
@@ -150,26 +160,43 @@ def ray_tune_default(seed: int, _: StudyFile) -> BaseSampler:
 
 
 def strategies() -> list[Strategy]:
-    found = [Strategy("OptunaSearch's TPE", ray_tune_default)]
+    found = [Strategy("OptunaSearch (TPE)", ray_tune_default)]
     for name, sampler in SAMPLERS.items():
         found.append(Strategy(name, sampler))
-        for factor in (2, 3):
-            found.append(Strategy(f"{name} + pareto_asha η={factor}", sampler, factor))
+        found += [Strategy(f"{name} + pareto_asha η={factor}", sampler, factor) for factor in (2, 3)]
+    for name in ("pareto_gp", "tpe", "qmc"):
+        found.append(Strategy(f"{name}, first points", SAMPLERS[name], first_points=True))
+        found.append(Strategy(f"{name}, first points + pareto_asha η=2", SAMPLERS[name], 2, first_points=True))
     return found
 
 
-def main() -> None:
+def search(task: tuple[int, int]) -> Run:
+    """The run of a strategy (its place in `strategies`) with a seed; in a process of its own."""
+    quiet()
+    place, seed = task
+    grids = read_grids()
+    study_file = load_study_file("hyperiqa", overrides={"trials": grids[0].cost // grids[0].epochs})
+    return replay(grids[seed % len(grids)], strategies()[place], seed, study_file)
+
+
+def quiet() -> None:
+    import torch
+
+    torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else SAMPLER_SEEDS
-    grids = read_grids()
-    study_file = load_study_file("hyperiqa", overrides={"trials": grids[0].cost // grids[0].epochs, "first_points": []})
+
+
+def main() -> None:
+    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
+    cost = read_grids()[0].cost
     runs = {}
-    for strategy in strategies():
-        runs[strategy.name] = [replay(grids[seed % len(grids)], strategy, seed, study_file) for seed in range(seeds)]
-        print(row(strategy.name, runs[strategy.name], grids[0].cost), flush=True)
-    (HERE / "results.md").write_text(table_of(runs, grids[0].cost, seeds), encoding="utf-8")
-    plot(runs, grids[0].cost)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for place, strategy in enumerate(strategies()):
+            runs[strategy.name] = list(pool.map(search, [(place, seed) for seed in range(seeds)]))
+            print(row(strategy.name, runs[strategy.name], cost), flush=True)
+    (HERE / "results.md").write_text(table_of(runs, cost, seeds), encoding="utf-8")
+    plot(runs, cost)
 
 
 def row(name: str, runs: list[Run], cost: int) -> str:
@@ -202,6 +229,19 @@ def table_of(runs: dict[str, list[Run]], cost: int, seeds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+DRAWN = (
+    "OptunaSearch (TPE)",
+    "pareto_gp",
+    "tpe",
+    "random",
+    "qmc",
+    "qmc + pareto_asha η=2",
+    "pareto_gp, first points",
+    "pareto_gp, first points + pareto_asha η=2",
+)
+"""The strategies in the plot; the table has all of them."""
+
+
 def plot(runs: dict[str, list[Run]], cost: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -209,11 +249,11 @@ def plot(runs: dict[str, list[Run]], cost: int) -> None:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    spent = np.linspace(0, cost, 200)
+    spent = np.linspace(0, BUDGET * cost, 200)
     colours = {name: f"C{number}" for number, name in enumerate(dict.fromkeys(n.split(" + ")[0] for n in runs))}
     for name, found in runs.items():
         base, _, halved = name.partition(" + ")
-        if halved.endswith("2"):
+        if name not in DRAWN:
             continue
         median = np.median([[share_at(run, epochs) for epochs in spent] for run in found], axis=0)
         axes.plot(spent / cost, median, "--" if halved else "-", color=colours[base], label=name, linewidth=1.3)
