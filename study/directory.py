@@ -24,6 +24,7 @@ import os
 import re
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,7 @@ class StudyDirectory:
     def _take_lock(self) -> None:
         process = psutil.Process()
         lock = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
-        mine = self.path / f".lock-{lock['host']}-{lock['pid']}"
+        mine = self.path / f".lock-{uuid.uuid4().hex}"
         write_atomically(mine, json.dumps(lock).encode())
         try:
             if self.owner() is None:
