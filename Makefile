@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 UV_VERSION := 0.13.8
 STUDIES ?= studies
 
-.PHONY: help setup demo smoke test lint format ui bench lock clean
+.PHONY: help setup demo smoke test test-slow lint format ui bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,7 +28,10 @@ smoke: $(READY) ## the same in under a minute, with fewer trials
 	$(BIN)/nt-study launch hyperiqa --preset smoke --name smoke --studies $(STUDIES) --or-show
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY) ## run the tests that take minutes each: killed drivers, lost nodes, whole attack suites
+	$(BIN)/python -m pytest -m slow
 
 lint: $(READY) ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

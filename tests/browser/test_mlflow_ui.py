@@ -32,9 +32,12 @@ def links(smoke_study: StudyDirectory) -> Iterator[dict[str, str]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = "".join(itertools.takewhile(lambda line: "Ctrl-C" not in line, process.stdout))
-        yield dict(re.findall(r"^  (\w+) +(\S+)$", said, re.MULTILINE))
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        try:
+            yield dict(re.findall(r"^  (\w+) +(\S+)$", said, re.MULTILINE))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,27 @@
+"""Studies whose driver is killed at random moments end as if it had not: benchmarks/search/kills.py, in short."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from benchmarks.search.kills import drive, optuna_values, problems_of, run_and_kill, write_study_file
+from study.directory import StudyDirectory
+
+KILLS = 6
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_doubled_or_changed_by_kills(tmp_path: Path) -> None:
+    study_file = write_study_file(tmp_path)
+    straight = StudyDirectory(tmp_path / "studies" / "straight")
+    assert drive(study_file, straight, None)
+    reference = optuna_values(straight, [])
+    assert problems_of(straight, reference) == []
+    moments, kills = random.Random(1), 0
+    while kills < KILLS:
+        directory = StudyDirectory(tmp_path / "studies" / f"killed-{kills}")
+        kills += run_and_kill(study_file, directory, moments, KILLS - kills).kills
+        assert problems_of(directory, reference) == []
