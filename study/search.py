@@ -108,6 +108,7 @@ class DurableSearch(Unpickled, Searcher):
         self._reasons: list[str] = []
         """How the NT trials that ended in this run failed; empty strings for those that did not."""
         self._names: dict[str, str] = {}
+        """Ray trial -> the trial it was given, until it has ended; an interrupted one stays."""
         self._distributions = distributions(study_file.space)
         self._unfinished = self.reconcile()
         self._baseline = self._ended(BASELINE) or "waiting"
@@ -127,7 +128,7 @@ class DurableSearch(Unpickled, Searcher):
     @property
     def remaining(self) -> int:
         """Trials that still have to run, the baseline included."""
-        return (self._baseline == "waiting") + len(self._unfinished) + self._new
+        return (self._baseline == "waiting") + len(self._unfinished) + len(self._names) + self._new
 
     @property
     def _new(self) -> int:
@@ -170,12 +171,14 @@ class DurableSearch(Unpickled, Searcher):
             self._keep_values(int(name.removeprefix("t")), result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        name = self._names.pop(trial_id, None)
+        name = self._names.get(trial_id)
         if name is None:
             return
         if error and self._ended(name) is None:
             self.directory.write_result(name, "failed", _last_error(self.directory, name))
         state = self._ended(name)
+        if state is not None:
+            del self._names[trial_id]
         if name == BASELINE:
             self._baseline = state or "waiting"
             self._show_baseline()

@@ -61,6 +61,7 @@ run_trials(directory, study_file, DurableSearch(directory, study_file, open_optu
 """
 
 
+@pytest.mark.slow
 def test_halves_of_two_gpus_run_four_trials_at_a_time(cluster: RunningCluster, tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],

@@ -42,6 +42,7 @@ def wait_for(condition: Callable[[], bool], running: subprocess.Popen[str], seco
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_trials_of_a_lost_node_go_on_elsewhere(cluster: RunningCluster, tmp_path: Path, manifest: Path) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(STUDY.format(manifest=manifest), encoding="utf-8")

@@ -164,7 +164,9 @@ def test_after_a_crash_unfinished_trials_come_first_and_the_number_asked_for_is_
 def test_an_interrupted_trial_is_neither_pruned_nor_failed(search: DurableSearch) -> None:
     first = suggest(search, "a")
     write_trial(search.directory, search.study_file, first["trial"], 0, end="")
+    assert search.remaining == 3, "the one under way counts, or an interrupted study would look finished"
     search.on_trial_complete("a", {"epoch": 1})
+    assert search.remaining == 3
     assert told(search.directory)[0].state == TrialState.RUNNING
     assert suggest(search_of(search.directory), "b") == first
 

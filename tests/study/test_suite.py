@@ -50,6 +50,7 @@ def study(smoke_study: StudyDirectory, tmp_path: Path) -> StudyDirectory:
     return directory
 
 
+@pytest.mark.slow
 def test_the_suite_adds_to_the_records_of_front_and_baseline(
     study: StudyDirectory,
     nt_study: Command,
