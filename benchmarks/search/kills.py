@@ -28,8 +28,8 @@ from trainables.config import BASELINE
 KILLS = 20
 TRIALS = 6
 EPOCHS = 3
-LATEST = 25.0
-"""Seconds after its start at which a driver is killed at the latest; a study on two idle cores is then nearly over."""
+SETTLING = 8.0
+"""Seconds that a driver lives at least: before that it only imports."""
 
 
 @dataclass
@@ -92,12 +92,14 @@ def drive(study_file: Path, directory: StudyDirectory, kill_after: float | None)
     return True
 
 
-def run_and_kill(study_file: Path, directory: StudyDirectory, moments: random.Random, most: int) -> Outcome:
-    """One study, killed at random moments, at most `most` times, and resumed until it is finished."""
+def run_and_kill(
+    study_file: Path, directory: StudyDirectory, moments: random.Random, most: int, latest: float
+) -> Outcome:
+    """One study, killed at most `most` times at random moments up to `latest` seconds, resumed until it is finished."""
     outcome = Outcome()
     while True:
         outcome.runs += 1
-        kill_after = moments.uniform(1.0, LATEST) if outcome.kills < most else None
+        kill_after = moments.uniform(SETTLING, latest) if outcome.kills < most else None
         if drive(study_file, directory, kill_after):
             return outcome
         outcome.kills += 1
@@ -155,12 +157,13 @@ def main() -> None:
         started = time.monotonic()
         straight = StudyDirectory(folder / "studies" / "straight")
         drive(study_file, straight, None)
-        print(f"a study that nobody kills takes {time.monotonic() - started:.0f} s", flush=True)
+        latest = time.monotonic() - started
+        print(f"a study that nobody kills takes {latest:.0f} s", flush=True)
         reference = optuna_values(straight, [])
         kills, number = 0, 0
         while kills < wanted:
             directory = StudyDirectory(folder / "studies" / f"killed-{number}")
-            outcome = run_and_kill(study_file, directory, moments, wanted - kills)
+            outcome = run_and_kill(study_file, directory, moments, wanted - kills, latest)
             kills, number = kills + outcome.kills, number + 1
             problems = problems_of(directory, reference)
             print(f"{directory.name}: {outcome.kills} kills, {outcome.runs} runs, {problems or 'all as it should be'}")

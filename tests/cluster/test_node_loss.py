@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from running_cluster import RunningCluster
 
 from study.directory import StudyDirectory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ KILLS = 6
 def test_nothing_is_lost_doubled_or_changed_by_kills(tmp_path: Path) -> None:
     study_file = write_study_file(tmp_path)
     straight = StudyDirectory(tmp_path / "studies" / "straight")
+    started = time.monotonic()
     assert drive(study_file, straight, None)
+    latest = time.monotonic() - started
     reference = optuna_values(straight, [])
     assert problems_of(straight, reference) == []
     moments, kills = random.Random(1), 0
     while kills < KILLS:
         directory = StudyDirectory(tmp_path / "studies" / f"killed-{kills}")
-        kills += run_and_kill(study_file, directory, moments, KILLS - kills).kills
+        kills += run_and_kill(study_file, directory, moments, KILLS - kills, latest).kills
         assert problems_of(directory, reference) == []
