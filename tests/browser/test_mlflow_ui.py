@@ -23,6 +23,8 @@ from analysis.front import Front
 from study.directory import StudyDirectory
 from study.front import front_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def links(smoke_study: StudyDirectory) -> Iterator[dict[str, str]]:

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from running_cluster import RunningCluster
 
 from study.submit import without_address
+
+pytestmark = pytest.mark.slow
 
 DRIVER = """
 import json, os, sys

@@ -113,7 +113,7 @@ def test_images_may_come_as_files_arrays_or_data_uris(
     import mlflow
 
     monkeypatch.syspath_prepend("")  # restores sys.path, to which MLflow adds the model's own code
-    mlflow.set_tracking_uri(mlflow_server.address)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.address)
     model = mlflow.pyfunc.load_model("models:/hyperiqa-nt@most-robust")
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     paths = [str(tmp_path / f"{row}.png") for row in range(3)]
