@@ -59,9 +59,7 @@ def interval(
     scores: pd.DataFrame, split: str, name: str, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
     """An objective with its bootstrap interval at `level`, over images drawn with replacement (`seed`)."""
-    metric, reference, compared = _ingredients(scores, split, name)
-    draws = _draws(len(reference), resamples, seed)
-    return _percentiles(metric(reference, compared), _resampled(metric, reference, compared, draws), level)
+    return mean_interval([scores], split, name, level=level, resamples=resamples, seed=seed)
 
 
 def difference(

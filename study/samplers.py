@@ -161,4 +161,4 @@ SAMPLERS: dict[str, Callable[[int, StudyFile], BaseSampler]] = {
     "random": _random,
     "grid": _grid,
 }
-"""Name -> sampler from a seed, for a study file; the names are those of `search_spaces.schema.SAMPLERS`."""
+"""Name -> sampler from a seed, for a study file; the names are those of `search_spaces.schema.Sampler`."""
