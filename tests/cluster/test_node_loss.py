@@ -16,7 +16,7 @@ from running_cluster import RunningCluster
 from study.directory import StudyDirectory
 from study.summaries import summarise
 
-EPOCHS = 40
+EPOCHS = 150  # long enough for the last of three nodes to join before the first trial is through
 STUDY = f"""
 baseline: hyperiqa
 preset: smoke
