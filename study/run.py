@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here."""
     from study.search import check_storage
+    from trainables.attacks import check_suite
     from trainables.data import open_dataset
     from trainables.data.split import MosScale, split_table
-    from trainables.suite import check_suite
 
     check_new(studies, name)
     check_suite(study_file.attacks | study_file.suite)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, Stopper, TuneConfig
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search_spaces.schema import StudyFile
@@ -51,6 +52,9 @@ def run_trials(
     actor: type[tune.Trainable] = TrialActor,
 ) -> None:
     """Run whatever the searcher still has to run. Returns when all is done, or `stop` said so and trials have ended."""
+    # Tune gives its actors a variable meant for PyTorch Lightning, and a process with variables of its own is always a
+    # new one; without it a trial gets one of those that have been importing since Ray started.
+    class_cache.DEFAULT_ENV_VARS.clear()
     wanted = resources_of_trials(study_file)
     reserved = PlacementGroupFactory([{"CPU": wanted.cpu, "GPU": wanted.gpu, **wanted.custom}])
     with tempfile.TemporaryDirectory(prefix="nt-study-") as scratch:

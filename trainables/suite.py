@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import safetensors.torch
 import torch
 
 from trainables.adversaries import make_adversaries, make_perturbation
-from trainables.attacks import create_attack
+from trainables.attacks import SURROGATES, Suite, create_attack
 from trainables.attacks.base import Attack
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
@@ -27,30 +26,10 @@ from trainables.record import SCORES, WEIGHTS, read_scores, write_scores
 from trainables.surrogates import Surrogate, load_surrogate, train_surrogate
 from trainables.views import Images
 
-SURROGATES = {"uap": "paq2piq", "kor": "resnet50_substitute"}
-"""Black-box attack -> the model that the paper made it on."""
-
 PERTURBATION_STEPS = 200
 """At least so many steps train a universal perturbation, however few images there are: at Adam's rate of 0.001 a pixel
 needs a hundred to reach the limit of ±0.1, and one epoch of a small set left it at a tenth of that."""
 PERTURBATION_BATCH = 32
-
-Suite = Mapping[str, Mapping[str, Any]]
-"""Label -> {"name": …, parameters}; a black-box attack may name a trained surrogate's place as `surrogate`."""
-
-
-def check_suite(suite: Suite) -> None:
-    """Raise ValueError for an unknown attack or parameter, before anything is trained for the sake of another."""
-    made_later: dict[str, dict[str, Any]] = {
-        "transfer": {"source": lambda images: images.sum((1, 2, 3))},
-        "uap": {"perturbation": torch.zeros(3, 1, 1)},
-    }
-    for entry in suite.values():
-        params = dict(entry)
-        name = str(params.pop("name"))
-        if name in SURROGATES:
-            params.pop("surrogate", None)
-        create_attack(name, **(made_later.get(name, {}) | params))
 
 
 def prepare_suite(

@@ -40,13 +40,14 @@ def attack(
     uap and kor are made on small surrogates, trained on the data's training part unless surrogate=FOLDER_OR_FILE names
     one; uap:perturbation=FILE.png takes a published perturbation.
     """
+    from trainables.attacks import check_suite
     from trainables.data import open_dataset
     from trainables.data.cache import default_cache_dir
     from trainables.data.split import MosScale, split_table
     from trainables.evaluate import evaluate
     from trainables.objectives import measure
     from trainables.record import write_scores
-    from trainables.suite import check_suite, prepare_suite
+    from trainables.suite import prepare_suite
 
     chosen = _parse(attacks, eps)
     check_suite(chosen)

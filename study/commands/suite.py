@@ -96,11 +96,12 @@ def build(
     """Make the black-box adversaries that a study's suite needs, so that attacking a trial costs one forward pass."""
     from study.directory import find
     from study.suite import read_config
+    from trainables.attacks import SURROGATES
     from trainables.config import BASELINE
     from trainables.data import open_dataset
     from trainables.data.cache import default_cache_dir
     from trainables.record import SCORES
-    from trainables.suite import SURROGATES, load_trial_model, prepare_suite
+    from trainables.suite import load_trial_model, prepare_suite
 
     directory = find(studies, name)
     study_file = directory.read_study_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +21,8 @@ def test_the_guides_model_is_one_file_and_one_entry(monkeypatch: pytest.MonkeyPa
     )
     tiny = ModuleType("tiny")
     exec(file[0], tiny.__dict__)
-    monkeypatch.setitem(MODELS, "tiny", tiny.build)
+    monkeypatch.setitem(sys.modules, "trainables.models.tiny", tiny)
+    monkeypatch.setitem(MODELS, "tiny", "trainables.models.tiny")
     model = create_model("tiny", size="small")
     scores = model(torch.rand(4, 3, 64, 64))
     assert scores.shape == (4,)

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from trainables.attacks.apgd import AutoPgd
 from trainables.attacks.base import Attack
 from trainables.attacks.iterative import Iterative
@@ -28,6 +30,12 @@ ATTACKS: dict[str, tuple[Callable[..., Attack], Mapping[str, Any]]] = {
 }
 """Name -> the attack's class and the parameters in which the name differs from the class's defaults."""
 
+SURROGATES = {"uap": "paq2piq", "kor": "resnet50_substitute"}
+"""Black-box attack -> the model that the paper made it on."""
+
+Suite = Mapping[str, Mapping[str, Any]]
+"""Label -> {"name": …, parameters}; a black-box attack may name a trained surrogate's place as `surrogate`."""
+
 
 def create_attack(name: str, **params: Any) -> Attack:
     """An attack from the registry; parameters default to the paper's settings.
@@ -44,6 +52,20 @@ def create_attack(name: str, **params: Any) -> Attack:
             raise ValueError(f"attack {name!r} needs its parameter {param!r}")
     attack_class, defaults = ATTACKS[name]
     return attack_class(**{**defaults, **params})
+
+
+def check_suite(suite: Suite) -> None:
+    """Raise ValueError for an unknown attack or parameter, before anything is trained for the sake of another."""
+    made_later: dict[str, dict[str, Any]] = {
+        "transfer": {"source": lambda images: images.sum((1, 2, 3))},
+        "uap": {"perturbation": torch.zeros(3, 1, 1)},
+    }
+    for entry in suite.values():
+        params = dict(entry)
+        name = str(params.pop("name"))
+        if name in SURROGATES:
+            params.pop("surrogate", None)
+        create_attack(name, **(made_later.get(name, {}) | params))
 
 
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:

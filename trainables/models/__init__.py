@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from difflib import get_close_matches
 from typing import get_args
 
-from trainables.models import dbcnn, hyperiqa, linearityiqa, maniqa, paq2piq, resnet50_substitute
 from trainables.models.scorer import Scorer, Size
 
-MODELS: dict[str, Callable[[Size, bool], Scorer]] = {
-    "hyperiqa": hyperiqa.build,
-    "dbcnn": dbcnn.build,
-    "linearityiqa": linearityiqa.build,
-    "maniqa": maniqa.build,
-    "paq2piq": paq2piq.build,
-    "resnet50_substitute": resnet50_substitute.build,
+MODELS: dict[str, str] = {
+    "hyperiqa": "trainables.models.hyperiqa",
+    "dbcnn": "trainables.models.dbcnn",
+    "linearityiqa": "trainables.models.linearityiqa",
+    "maniqa": "trainables.models.maniqa",
+    "paq2piq": "trainables.models.paq2piq",
+    "resnet50_substitute": "trainables.models.resnet50_substitute",
 }
+"""Name -> the module whose `build(size, pretrained)` makes it; imported when asked for: torchvision takes seconds."""
 
 
 def create_model(name: str, size: Size = "paper", pretrained: bool = False) -> Scorer:
@@ -36,4 +36,5 @@ def create_model(name: str, size: Size = "paper", pretrained: bool = False) -> S
         raise ValueError(f"unknown model size {size!r}; expected one of {', '.join(get_args(Size))}")
     if pretrained and size != "paper":
         raise ValueError("only paper-size models have pretrained weights; use size='paper' or pretrained=False")
-    return MODELS[name](size, pretrained)
+    model: Scorer = importlib.import_module(MODELS[name]).build(size, pretrained)
+    return model
