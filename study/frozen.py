@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from search_spaces.schema import StudyFile
 from study.directory import StudyDirectory
 from study.errors import StudyError
 
@@ -26,7 +28,7 @@ COUNT_NOTHING = ("trials", "max_concurrent", "max_failures", "give_up_after", "r
 """Keys of a study file that may change between runs: they decide how much is run and where, not what comes out."""
 
 
-def environment_of(images: ImageSet, scale: MosScale, counts: dict[str, int]) -> dict[str, Any]:
+def environment_of(study_file: StudyFile, images: ImageSet, scale: MosScale, counts: dict[str, int]) -> dict[str, Any]:
     """The content of `environment.json`; `counts` are the images of each split."""
     return {
         "data": {
@@ -39,6 +41,7 @@ def environment_of(images: ImageSet, scale: MosScale, counts: dict[str, int]) ->
             "conversions": images.conversions,
             "images": counts,
         },
+        "weights": weights_of(study_file),
         **software(),
         "hardware": {
             "host": socket.gethostname(),
@@ -47,6 +50,27 @@ def environment_of(images: ImageSet, scale: MosScale, counts: dict[str, int]) ->
             "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         },
     }
+
+
+def weights_of(study_file: StudyFile) -> dict[str, str] | None:
+    """Path and digest of the published checkpoint that trials start from, if any. StudyError when it is not there."""
+    path = study_file.recipe.weights
+    if path is None:
+        return None
+    try:
+        return {"path": path, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    except OSError as error:
+        raise StudyError(f"cannot read the weights at {path}: {error.strerror}; give the path of the file") from None
+
+
+def check_weights(study_file: StudyFile) -> None:
+    """StudyError or ValueError when the published checkpoint that trials would start from cannot be used."""
+    if weights_of(study_file) is None:
+        return
+    from trainables.models import create_model
+    from trainables.models.published import load_weights
+
+    load_weights(create_model(study_file.baseline, study_file.size), str(study_file.recipe.weights))
 
 
 def software() -> dict[str, Any]:
@@ -99,7 +123,8 @@ def differences(directory: StudyDirectory) -> list[str]:
         if before["versions"].get(name, version) != version:
             found.append(f"{name} was {before['versions'][name]} and is {version}")
     accepted = {text for forced in environment.get("forced", []) for text in forced["differences"]}
-    return found + [text for text in _study_file_differences(directory) if text not in accepted]
+    others = _study_file_differences(directory) + _weights_differences(directory, environment)
+    return found + [text for text in others if text not in accepted]
 
 
 def _study_file_differences(directory: StudyDirectory) -> list[str]:
@@ -109,6 +134,11 @@ def _study_file_differences(directory: StudyDirectory) -> list[str]:
         for key in launched
         if key not in COUNT_NOTHING and launched[key] != now[key]
     ]
+
+
+def _weights_differences(directory: StudyDirectory, environment: dict[str, Any]) -> list[str]:
+    before, now = environment.get("weights"), weights_of(directory.read_study_file())
+    return [f"the weights were {_brief(before)} and are {_brief(now)}"] if before != now else []
 
 
 def _check_images(directory: StudyDirectory) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from search_spaces.schema import StudyFile
 from study.directory import StudyDirectory, check_new, create
 from study.errors import StudyError
-from study.frozen import check_unchanged, environment_of
+from study.frozen import check_unchanged, check_weights, environment_of
 from study.ray_session import start_ray
 from trainables.config import BASELINE
 from trainables.seeding import derive_seed
@@ -35,6 +35,7 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
 
     check_new(studies, name)
     check_suite(study_file.attacks | study_file.suite)
+    check_weights(study_file)
     images = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable)
     rows = split_table(
         images.table,
@@ -49,7 +50,7 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     directory = create(studies, name, study_file)
     directory.write_split(rows)
     counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}
-    directory.write_json("environment.json", environment_of(images, scale, counts))
+    directory.write_json("environment.json", environment_of(study_file, images, scale, counts))
     return directory
 
 

@@ -38,6 +38,9 @@ class Stage:
     """The head's learning rate falls by `step_factor` every so many epochs; None: it follows `schedule`."""
     head_epochs: int | None = None
     """The head is trained in the first so many epochs only; None: always. (HyperIQA as released: 1.)"""
+    starts_from: Literal["last", "best"] = "last"
+    """A later stage starts from the weights of the epoch before it, or of the stage before's best epoch by validation
+    SROCC. (DBCNN: best.)"""
     trains: Literal["all", "head"] = "all"
     """Which parameters are trained; the rest keep their values (BatchNorm statistics still move, as published)."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -75,6 +78,8 @@ class Recipe:
     earlier stages are paid for once and every trial, the baseline included, spends the same last stage."""
     baseline_init: Literal["scratch", "imagenet"] = "scratch"
     """Where the baseline itself starts when `init` is `baseline`."""
+    weights: str | None = None
+    """A published checkpoint to put over these weights: a whole model's, or DBCNN's S-CNN for its stream."""
     loss: str = "l1"
     loss_params: dict[str, Any] = field(default_factory=dict)
     loss_scale: Literal["mos", "native"] = "mos"
@@ -83,8 +88,9 @@ class Recipe:
     """Scale of the score whose change is penalised. λ has this scale's inverse square as its unit."""
     calibrate: bool = False
     """Fit the map from native output to MOS on the training predictions after every epoch (LinearityIQA's k and b)."""
-    augment: Literal["none", "mirror", "dihedral"] = "mirror"
-    """How training views are turned at random: not at all, left-right, or in all eight ways a square can lie."""
+    augment: Literal["none", "mirror", "upside_down", "dihedral"] = "mirror"
+    """How training views are turned at random: not at all, left-right in half of them, top-bottom in seven of ten
+    (MANIQA as released), or in all eight ways a square can lie."""
     crops_per_image: int = 1
     """Training views drawn from each image per epoch."""
     training_crop: int | None = None

@@ -55,6 +55,23 @@ class Training:
         """Whether every epoch that is still to come belongs to the recipe's last stage."""
         return self.epoch >= self.config.epochs - self.config.stages[-1].epochs
 
+    @property
+    def starts_from_best(self) -> bool:
+        """Whether the next epoch is a later stage's first, and begins from the best weights of the stage before."""
+        if self.finished or self.epoch == 0:
+            return False
+        stage, epoch = stage_at(self.config.stages, self.epoch)
+        return epoch == 0 and stage.starts_from == "best"
+
+    @property
+    def best_counts(self) -> bool:
+        """Whether the best epoch of the stage just trained is wanted, and not its last."""
+        stages = self.config.stages
+        stage, _ = stage_at(stages, self.epoch - 1)
+        number = stages.index(stage)
+        is_last = number == len(stages) - 1
+        return self.config.recipe.select == "best" if is_last else stages[number + 1].starts_from == "best"
+
     def run_epoch(self) -> dict[str, float | int | str]:
         """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty, learning rate and seconds.
 

@@ -26,6 +26,7 @@ from trainables.data.store import ImageStore
 from trainables.evaluate import evaluate, probe
 from trainables.files import write_atomically
 from trainables.models import create_model
+from trainables.models.published import load_weights
 from trainables.models.scorer import Scorer
 from trainables.objectives import DEFAULT_ATTACK
 from trainables.record import SCORES, START_WEIGHTS, WEIGHTS, write_scores
@@ -69,6 +70,8 @@ class Trial:
     def run_epoch(self) -> dict[str, Any]:
         """Train one epoch, probe the validation part, save a checkpoint; returns the epoch's row of `epochs.jsonl`."""
         self._keep_start_weights()
+        if self.training.starts_from_best:
+            self.training.model.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
         row: dict[str, Any] = self.training.run_epoch()
         row |= probe(self.training.model, self.images, self.rows["validation"], self.attacks[DEFAULT_ATTACK])
         self.epochs.append(row)
@@ -88,11 +91,14 @@ class Trial:
         return scores
 
     def _is_best(self) -> bool:
-        """Whether the epoch just run is the one to ship so far; only the last stage's epochs compete."""
-        if self.config.recipe.select == "last" or len(self.epochs) == 1:
-            return True
+        """Whether the epoch just run is the one to ship so far, or to begin the next stage from.
+
+        The epochs of a stage compete with each other only.
+        """
         candidates = [row["srocc"] for row in self.epochs if row["stage"] == self.epochs[-1]["stage"]]
-        return len(candidates) == 1 or candidates[-1] > max(candidates[:-1])
+        if len(candidates) == 1 or not self.training.best_counts:
+            return True
+        return bool(candidates[-1] > max(candidates[:-1]))
 
     def _keep_start_weights(self) -> None:
         first_of_last_stage = self.training.epoch == self.config.epochs - self.config.stages[-1].epochs
@@ -122,6 +128,8 @@ def starting_model(config: TrialConfig, start: Path | None) -> Scorer:
     init = config.recipe.start(is_baseline=config.is_baseline)
     torch.manual_seed(derive_seed(config.seed, "init"))
     model = create_model(config.model, size=config.size, pretrained=init == "imagenet")
+    if init != "baseline" and config.recipe.weights is not None:
+        load_weights(model, config.recipe.weights)
     if init == "baseline":
         if start is None:
             raise ValueError(f"trial {config.trial}: init is 'baseline', so the baseline's folder has to be given")

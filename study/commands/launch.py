@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ def launch(
     data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
     split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Published checkpoint to start from; DBCNN: scnn.pkl.")] = None,
     trials: Annotated[int | None, typer.Option(help="NT trials, beside the λ=0 baseline.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     sampler: Annotated[str | None, typer.Option(help="pareto_gp, tpe, nsga2, gp, qmc, random or grid.")] = None,
@@ -48,6 +50,7 @@ def launch(
             "seed": seed,
             "sampler": sampler,
             "scheduler": {"name": scheduler} if scheduler else None,
+            "recipe": {"weights": str(weights.absolute())} if weights else None,
             "storage": storage,
             "max_concurrent": max_concurrent,
             "skip_unreadable": skip_unreadable or None,

@@ -92,6 +92,14 @@ def test_about_half_of_the_views_are_mirrored(store: MappedStore) -> None:
     assert (images[:, 2, 0, 0] < images[:, 2, 0, -1]).all()
 
 
+def test_seven_of_ten_views_are_turned_upside_down_as_in_maniqas_release(store: MappedStore) -> None:
+    straight, _ = epoch_of(store, crops_per_image=40, augment="none")
+    images, _ = epoch_of(store, crops_per_image=40, augment="upside_down")
+    is_turned = (images != straight).flatten(1).any(1)
+    assert torch.equal(images[is_turned], straight[is_turned].flip(2))
+    assert 0.6 < is_turned.float().mean() < 0.8
+
+
 def test_square_views_are_turned_in_all_eight_ways(store: MappedStore) -> None:
     images, _ = epoch_of(store, height=12, width=12, crops_per_image=40, augment="dihedral")
     green, blue = images[:, 1] - images[:, 1, :1, :1], images[:, 2] - images[:, 2, :1, :1]

@@ -41,6 +41,8 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
         (["hyperiqa", "--preset", "dmo"], "did you mean 'demo'"),
         (["hyperiqa", "--size", "huge"], "unknown size 'huge'"),
         (["hyperiqa", "--trials", "0"], "trials: "),
+        (["dbcnn", "--weights", "/nowhere/scnn.pkl"], "cannot read the weights at /nowhere/scnn.pkl"),
+        (["dbcnn", "--weights", __file__], "is no checkpoint that can be loaded safely"),
         (["hyperiqa", "--name", "a/b"], "cannot name a study"),
         (["missing.yaml"], "there is no study file missing.yaml"),
     ],

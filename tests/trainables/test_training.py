@@ -19,7 +19,7 @@ from trainables.data.image_set import ImageSet
 from trainables.data.split import MosScale, split_table
 from trainables.evaluate import clean_scores
 from trainables.models import create_model
-from trainables.record import SCORES, START_WEIGHTS, read_scores
+from trainables.record import SCORES, START_WEIGHTS, WEIGHTS, read_scores
 from trainables.train import Training, learning_rate_factor, mos_per_native, stage_at
 from trainables.trial import Trial, run_trial
 
@@ -157,6 +157,45 @@ def test_a_head_only_stage_leaves_the_backbone_alone(photos: ImageSet, rows: pd.
 
 
 CPU = torch.device("cpu")
+
+
+def test_a_stage_may_start_from_the_best_epoch_of_the_one_before(
+    photos: ImageSet, rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    """As DBCNN's second does; here it learns nothing more, so that what it started from is seen."""
+    good = Stage(name="fc", epochs=2, lr=1e-3)
+    frozen = Stage(name="all", epochs=1, lr=1e-30, optimizer="sgd", weight_decay=0)
+
+    def shipped(name: str, *stages: Stage) -> dict[str, torch.Tensor]:
+        run_trial(Trial(config(name, 0, Recipe(stages=stages)), photos.store, rows, tmp_path / name))
+        return dict(safetensors.torch.load_file(tmp_path / name / WEIGHTS))
+
+    trial = Trial(
+        config("best", 0, Recipe(stages=(good, dataclasses.replace(frozen, starts_from="best")))),
+        photos.store,
+        rows,
+        tmp_path / "best",
+    )
+    trial.run_epoch()
+    trial.epochs[0]["srocc"] = 2.0  # whatever the second reaches, the first was better
+    best = safetensors.torch.load_file(tmp_path / "best" / WEIGHTS)
+    trial.run_epoch()
+    run_trial(trial)
+    after = safetensors.torch.load_file(tmp_path / "best" / WEIGHTS)
+    weights = [name for name, value in after.items() if "running" not in name and value.is_floating_point()]
+    assert all(torch.allclose(after[name], best[name]) for name in weights)
+    last = shipped("last", good, frozen)
+    assert not all(torch.allclose(last[name], best[name]) for name in weights)
+
+
+def test_published_weights_are_what_a_trial_starts_from(photos: ImageSet, rows: pd.DataFrame, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    published = create_model("hyperiqa", size="small")
+    torch.save({"model": published.network.state_dict()}, tmp_path / "published.pth")
+    recipe = dataclasses.replace(RECIPE, weights=str(tmp_path / "published.pth"))
+    trial = Trial(config(BASELINE, 0, recipe), photos.store, rows, tmp_path / "trial")
+    begun = trial.training.model.network.state_dict()
+    assert all(torch.equal(value, begun[name]) for name, value in published.network.state_dict().items())
 
 
 def test_calibration_is_the_least_squares_line(photos: ImageSet, rows: pd.DataFrame) -> None:

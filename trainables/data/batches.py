@@ -1,6 +1,6 @@
 """From stored images to training batches, by operations on whole batches of tensors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,15 @@ from trainables.data.store import ImageStore, Indices, Pixels, stack_images
 from trainables.seeding import torch_generator
 
 ViewMode = Literal["crop", "resize"]
-Augment = Literal["none", "mirror", "dihedral"]
+Augment = Literal["none", "mirror", "upside_down", "dihedral"]
+
+TURNS: Mapping[Augment, Mapping[int, float]] = {
+    "none": {},
+    "mirror": {3: 0.5},
+    "upside_down": {2: 0.7},
+    "dihedral": {3: 0.5, 2: 0.5},
+}
+"""Augmentation -> dimension of `(N, C, H, W)` to turn over -> share of the views."""
 
 
 def training_batches(
@@ -34,8 +42,8 @@ def training_batches(
 
     Each of `indices` is seen `crops_per_image` times, in an order drawn from (seed, epoch), and so are each view's
     crop and augmentation: the same arguments give the same batches in any process. `crop` cuts a random window,
-    `resize` takes the whole image. `mirror` swaps left and right in half of the views; `dihedral` also swaps top and
-    bottom, and rows and columns of square views, each in half of them. `targets` belong to `indices`. Raises
+    `resize` takes the whole image. `augment` turns views over as `TURNS` says; `dihedral` also swaps rows and columns
+    in half of the square ones. `targets` belong to `indices`. Raises
     ValueError for an image too small for the crop.
     """
     if len(indices) == 0 or len(indices) != len(targets):
@@ -44,23 +52,22 @@ def training_batches(
     num_views = len(indices) * crops_per_image
     order = torch.randperm(num_views, generator=generator).numpy() // crops_per_image
     positions = torch.rand(num_views, 2, generator=generator, dtype=torch.float64).numpy()
-    is_turned = torch.rand(num_views, 3, generator=generator) < 0.5
+    draws = torch.rand(num_views, 3, generator=generator)
     image_of_view = np.asarray(indices)[order]
     target_of_view = torch.as_tensor(np.asarray(targets, dtype=np.float32)[order])
     for start in range(0, num_views - batch_size + 1 if drop_last else num_views, batch_size):
         view = slice(start, start + batch_size)
         batch = _views(store, image_of_view[view], positions[view], height=height, width=width, mode=mode)
-        yield to_unit_range(_augmented(batch, is_turned[view], augment)), target_of_view[view]
+        yield to_unit_range(_augmented(batch, draws[view], augment)), target_of_view[view]
 
 
-def _augmented(batch: torch.Tensor, is_turned: torch.Tensor, augment: Augment) -> torch.Tensor:
-    """`batch` with the views turned that `is_turned` (B, 3) marks: left-right, top-bottom, rows-columns."""
-    dims: dict[Augment, tuple[int, ...]] = {"none": (), "mirror": (3,), "dihedral": (3, 2)}
-    for column, dim in enumerate(dims[augment]):
-        chosen = is_turned[:, column].nonzero().squeeze(1)
+def _augmented(batch: torch.Tensor, draws: torch.Tensor, augment: Augment) -> torch.Tensor:
+    """`batch` with views turned as `draws` (B, 3), uniform in [0, 1), decide: left-right, top-bottom, rows-columns."""
+    for dim, share in TURNS[augment].items():
+        chosen = (draws[:, 3 - dim] < share).nonzero().squeeze(1)
         batch[chosen] = batch[chosen].flip(dim)
     if augment == "dihedral" and batch.shape[2] == batch.shape[3]:
-        chosen = is_turned[:, 2].nonzero().squeeze(1)
+        chosen = (draws[:, 2] < 0.5).nonzero().squeeze(1)
         batch[chosen] = batch[chosen].transpose(2, 3)
     return batch
 
