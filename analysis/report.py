@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
+from analysis.attack_series import series_over
 from analysis.changes import change_table
 from analysis.figures.images import example_grid
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.report_figures import SPLIT, Figure, StudyResult, comparison_figure, study_figures
 from analysis.report_page import report_page
-from analysis.tables import Pair, Table, paper_tables
+from analysis.tables import Pair, Table, attack_loss_table, paper_tables, step_size_table
 from analysis.tables_as import as_csv, as_html, as_latex, as_markdown
 
 FORMATS = {"md": as_markdown, "tex": as_latex, "csv": as_csv, "html": as_html}
@@ -42,9 +45,14 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
 
 
 def report_tables(results: Sequence[StudyResult]) -> list[Table]:
-    """The changes and the paper's tables of the studies with a λ=0 baseline and an NT trial; none without any such."""
+    """The changes and the paper's tables of the studies with a λ=0 baseline and an NT trial; none without any such.
+
+    Then Table 4 of every study that varied h at one λ, and Table S2 of those with attacks of several losses.
+    """
     pairs = [pair for pair in map(_pair, results) if pair is not None]
-    return [change_table(pairs, SPLIT), *paper_tables(pairs, SPLIT)] if pairs else []
+    tables = [change_table(pairs, SPLIT), *paper_tables(pairs, SPLIT)] if pairs else []
+    own = [table for result in results for table in (_step_sizes(result), *_attack_losses(result)) if table is not None]
+    return tables + _numbered(own)
 
 
 def _require_distinct(results: Sequence[StudyResult]) -> None:
@@ -59,13 +67,44 @@ def _png(figure: Figure) -> bytes:
     return to_png(to_matplotlib(figure.panels, columns=min(2, len(figure.panels))))
 
 
+def _step_sizes(result: StudyResult) -> Table | None:
+    swept = [point for point in result.front.points if point.lam > 0]
+    if len({point.lam for point in swept}) != 1 or len({point.step_size for point in swept}) < 2:
+        return None
+    by_step_size = {point.step_size: result.tables(point.trial) for point in swept}
+    return step_size_table(result.baseline, by_step_size, SPLIT)
+
+
+def _attack_losses(result: StudyResult) -> list[Table]:
+    """A table for the λ=0 baseline and one for the reported NT trial, for each group of attacks with several losses."""
+    tables = []
+    for labels in series_over(result.attacks, "loss"):
+        for point in result.compared:
+            scores = result.tables(point.trial)
+            if all(set(labels) <= set(table["attack"]) for table in scores):
+                owner = result.baseline if point.is_baseline else f"{result.baseline} with NT"
+                tables.append(attack_loss_table(owner, scores, labels, SPLIT))
+    return tables
+
+
+def _numbered(tables: Sequence[Table]) -> list[Table]:
+    """The tables with keys of their own, as they name files: 4, S2, S2-2, …"""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for table in tables:
+        seen[table.key] += 1
+        key = table.key if seen[table.key] == 1 else f"{table.key}-{seen[table.key]}"
+        numbered.append(dataclasses.replace(table, key=key))
+    return numbered
+
+
 def _pair(result: StudyResult) -> Pair | None:
     without, nt = result.front.baseline, result.nt_trial
     if without is None or nt is None:
         return None
     return Pair(
         baseline=result.baseline,
-        without=[result.scores[without.trial]],
-        nt=[result.scores[nt.trial]],
+        without=result.tables(without.trial),
+        nt=result.tables(nt.trial),
         data=result.data,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
+from analysis.attack_series import Attacks, series_over
 from analysis.figures.images import Example
 from analysis.figures.panel import Panel
 from analysis.figures.pareto import comparison_panel, pareto_panel
@@ -15,11 +17,13 @@ from analysis.figures.scores import (
     change_panel,
     gradient_norm_panel,
     gradient_robustness_panel,
+    intensity_panels,
     theory_panel,
 )
 from analysis.figures.trials import parallel_panel, sweep_panels
 from analysis.front import Front, TrialPoint
 from analysis.labels import lam_text
+from analysis.metrics import value
 from trainables.objectives import DEFAULT_ATTACK
 
 SPLIT = "test"
@@ -39,6 +43,10 @@ class StudyResult:
     """Score tables by trial; the λ=0 baseline's and the reported NT trial's at least."""
     about: str = ""
     """One sentence: what was trained on what."""
+    retrained: Mapping[str, Sequence[pd.DataFrame]] = field(default_factory=dict)
+    """Score tables by trial of the same trials trained with other seeds; they join the study's own in every spread."""
+    attacks: Attacks = field(default_factory=dict)
+    """The study's attacks by label; those that differ in one parameter make Figure 6 and Table S2."""
     doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The audit's verdicts by trial (`trainables.audit`): no sentence means that nothing is suspicious."""
     reproduce: Sequence[str] = ()
@@ -58,6 +66,24 @@ class StudyResult:
             raise ValueError(
                 f"study {self.front.study!r} reports trial {missing[0]}, whose score table was not given; read it, too"
             )
+
+    def tables(self, trial: str) -> list[pd.DataFrame]:
+        """A trial's score tables, one per seed, the study's own first."""
+        return [self.scores[trial], *self.retrained.get(trial, ())]
+
+    @property
+    def runs(self) -> list[TrialPoint]:
+        """Every trial once per seed: the study's own, then the retrained ones with the objectives of their tables."""
+        again = [
+            dataclasses.replace(
+                point,
+                validation={name: value(table, "validation", name) for name in self.front.objectives},
+                test={name: value(table, "test", name) for name in self.front.objectives},
+            )
+            for point in self.front.points
+            for table in self.retrained.get(point.trial, ())
+        ]
+        return [*self.front.points, *again]
 
     @property
     def compared(self) -> list[TrialPoint]:
@@ -92,12 +118,7 @@ def study_figures(result: StudyResult) -> list[Figure]:
             panels=[parallel_panel(front)],
         ),
     ]
-    if any(point.lam > 0 for point in front.points):
-        objectives = front.objectives[:2]
-        caption = "Objectives over λ (Figures 7, S5); h varies as well where the search chose it."
-        figures.append(
-            Figure(name=f"{study}_lam", caption=caption, panels=sweep_panels(front.points, "lam", objectives))
-        )
+    figures += _sweep_figures(result)
     if tables:
         figures += _score_figures(result, tables)
     metrics = {point.trial: point.test for point in front.points if "gradient_l1" in point.test}
@@ -113,6 +134,24 @@ def comparison_figure(results: Sequence[StudyResult]) -> Figure:
     """The fronts of several studies in one pair of axes."""
     fronts = [result.front for result in results]
     return Figure(name="fronts", caption="The fronts over each other (validation).", panels=[comparison_panel(fronts)])
+
+
+def _sweep_figures(result: StudyResult) -> list[Figure]:
+    """Objectives over λ and over h, as far as either has more than one value."""
+    swept = [point for point in result.front.points if point.lam > 0]
+    captions = {
+        "lam": "Objectives over λ (Figures 7, S5); h varies as well where the search chose it.",
+        "step_size": "Objectives over the step size h (Table 4); λ varies as well where the search chose it.",
+    }
+    return [
+        Figure(
+            name=f"{result.front.study}_{parameter}",
+            caption=caption,
+            panels=sweep_panels(result.runs, parameter, result.front.objectives[:2]),
+        )
+        for parameter, caption in captions.items()
+        if len({getattr(point, parameter) for point in swept}) > 1
+    ]
 
 
 def _score_figures(result: StudyResult, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
@@ -135,6 +174,16 @@ def _score_figures(result: StudyResult, tables: Mapping[str, pd.DataFrame]) -> l
             panels=[gradient_norm_panel(tables, SPLIT)],
         ),
     ]
+    for parameter in ("steps", "eps"):
+        for labels in series_over(result.attacks, parameter):
+            if len(labels) > 2 and set(labels) <= set(attacks):
+                figures.append(
+                    Figure(
+                        name=f"{study}_intensity_{parameter}_{labels[0]}",
+                        caption=f"Damage against visibility as {labels[0]} to {labels[-1]} grow stronger (Figure 6).",
+                        panels=intensity_panels(tables, SPLIT, labels),
+                    )
+                )
     if result.eps is not None and DEFAULT_ATTACK in attacks:
         caption = "Theorem 1: measured change of each score against eps · L1 norm of its gradient."
         figures.append(

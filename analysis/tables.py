@@ -6,7 +6,7 @@ A table is data (`Table`, `Cell`, `Entry`) and is written as Markdown, LaTeX, CS
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -150,7 +150,7 @@ def average_table(pairs: Sequence[Pair], split: str) -> Table:
     )
 
 
-def step_size_table(baseline: str, by_step_size: dict[float, Sequence[pd.DataFrame]], split: str = "test") -> Table:
+def step_size_table(baseline: str, by_step_size: Mapping[float, Sequence[pd.DataFrame]], split: str = "test") -> Table:
     """Table 4: the same λ trained with different h; `by_step_size` holds the score tables of each."""
     names = ("srocc", "rmse_attacked", "srocc_attacked", "gradient_l1")
     return Table(

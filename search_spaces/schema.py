@@ -24,6 +24,7 @@ from trainables.objectives import objective
 FOLDER = Path(__file__).parent
 STAGE_PARAMETERS = ("lr", "weight_decay", "head_lr_ratio", "batch_size")
 """Training hyperparameters that a space may name beside `lam` and `step_size`; they apply to the last stage."""
+FullSuite = Literal["none", "front", "all"]
 Sampler = Literal["pareto_gp", "tpe", "nsga2", "gp", "qmc", "random", "grid"]
 
 
@@ -113,7 +114,7 @@ class StudyFile(_Part):
     attacks: dict[str, dict[str, Any]]
     suite: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Further attacks, too costly for every trial; `full_suite` says on which finished trials they run."""
-    full_suite: Literal["none", "front", "all"] = "none"
+    full_suite: FullSuite = "none"
     resources_per_trial: Resources | None = None
     """None: one CPU, and on a cluster with GPUs one GPU."""
     max_concurrent: int | None = Field(default=None, ge=1)

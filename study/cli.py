@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "study.commands.status",
     "list": "study.commands.status",
     "confirm": "study.commands.confirm",
+    "sweep": "study.commands.sweep",
     "front": "study.commands.front",
     "attack": "study.commands.attack",
     "score": "study.commands.export",

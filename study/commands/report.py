@@ -39,6 +39,7 @@ def _result(directory: StudyDirectory) -> StudyResult:
     from analysis.report_figures import StudyResult
     from study.examples import examples_of
     from study.front import front_of
+    from study.retrain import retrained_tables
     from study.suite import audit_study
     from study.summaries import summarise
     from trainables.objectives import DEFAULT_ATTACK
@@ -55,6 +56,8 @@ def _result(directory: StudyDirectory) -> StudyResult:
         baseline=study_file.baseline,
         data=environment["data"]["fingerprint"],
         scores={trial: read_scores(directory.trial(trial) / SCORES) for trial in complete},
+        retrained={trial: retrained_tables(directory, trial) for trial in complete},
+        attacks=study_file.attacks | study_file.suite,
         about=f"{study_file.baseline} ({study_file.size}) on {study_file.data}; {environment['data']['score_kind']}",
         doubts={trial: [flag.message for flag in doubts.get(trial, [])] for trial in complete},
         reproduce=(f"nt-study launch {directory.name}.yaml --name {directory.name}  # with the study's study.yaml",),

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from score_tables import score_table
 
+from analysis.attack_series import series_over
 from analysis.figures.images import Example
 from analysis.front import find_front
-from analysis.report import report_files
-from analysis.report_figures import StudyResult
+from analysis.report import report_files, report_tables
+from analysis.report_figures import StudyResult, study_figures
 from trainables.objectives import measure
 
 NOISE = {"baseline": 9.0, "t000": 3.0, "t001": 1.5}
@@ -27,13 +28,18 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def result(
-    tables: dict[str, pd.DataFrame], study: str = "demo", trials: tuple[str, ...] = tuple(NOISE), **more: Any
+    tables: dict[str, pd.DataFrame],
+    study: str = "demo",
+    trials: tuple[str, ...] = tuple(NOISE),
+    points: dict[str, tuple[float, float]] | None = None,
+    **more: Any,
 ) -> StudyResult:
+    points = points or {trial: (lam, 0.01) for trial, lam in LAM.items()}
     summaries = [
         {
             "trial": trial,
-            "lam": LAM[trial],
-            "step_size": 0.01,
+            "lam": points[trial][0],
+            "step_size": points[trial][1],
             "state": "complete",
             "validation": measure(tables[trial], "validation"),
             "test": measure(tables[trial], "test"),
@@ -143,3 +149,51 @@ def test_the_reported_nt_trial_is_the_knee_unless_that_is_the_baseline(tables):
     two = result(worse, trials=("baseline", "t001"))
     assert two.front.knee.is_baseline
     assert two.nt_trial is not None and two.nt_trial.trial == "t001"
+
+
+def test_seeds_join_the_study_s_own_trials_in_every_spread(tables):
+    again = {trial: [scores_of(NOISE[trial] + more) for more in (0.2, 0.4)] for trial in NOISE}
+    whole = result(tables, retrained=again)
+    assert len(whole.runs) == 3 * len(NOISE)
+    assert {run.test["rmse_attacked"] for run in whole.runs if run.trial == "t000"} == {
+        measure(table, "test")["rmse_attacked"] for table in whole.tables("t000")
+    }
+    (found, *_) = [table for table in report_tables([whole]) if table.key == "1"]
+    assert "mean ± standard deviation over 3 seeds" in found.notes[0]
+
+
+def test_a_sweep_over_the_step_size_is_table_4(tables):
+    swept = result(tables, points={"baseline": (0.0, 0.01), "t000": (1e-4, 0.002), "t001": (1e-4, 0.003)})
+    (table,) = [table for table in report_tables([swept]) if table.key == "4"]
+    assert [label for label, _ in table.rows] == ["0.002", "0.003"]
+    names = [figure.name for figure in study_figures(swept)]
+    assert "demo_step_size" in names and "demo_lam" not in names
+
+
+def test_attacks_that_differ_in_one_parameter_are_figure_6_and_table_s2():
+    labels = ("fgsm", "one", "two", "three", "mid", "mae")
+    attacks: dict[str, dict[str, Any]] = {
+        "fgsm": {"name": "fgsm", "eps": 0.005},
+        "three": {"name": "ifgsm", "steps": 3},
+        "one": {"name": "ifgsm", "steps": 1},
+        "two": {"name": "ifgsm", "steps": 2},
+        "mid": {"name": "fgsm", "loss": "mid"},
+        "mae": {"name": "fgsm", "loss": "mae"},
+    }
+    assert series_over(attacks, "steps") == [["one", "two", "three"]]
+    tables = {
+        trial: pd.concat(
+            [score_table(images=24, noise=noise, split=split, attacks=labels) for split in ("validation", "test")]
+        )
+        for trial, noise in NOISE.items()
+    }
+    whole = result(tables, attacks=attacks)
+    assert [f"demo_intensity_steps_{name}" in [f.name for f in study_figures(whole)] for name in ("one", "two")] == [
+        True,
+        False,
+    ]
+    found = [table for table in report_tables([whole]) if table.key.startswith("S2")]
+    assert [(table.key, [label for label, _ in table.rows]) for table in found] == [
+        ("S2", ["mae", "mid"]),
+        ("S2-2", ["mae", "mid"]),
+    ]

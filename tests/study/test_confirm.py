@@ -13,10 +13,11 @@ from written_study import score_table, write_study
 from analysis.confirm import confirm_trial, undecided
 from analysis.metrics import interval, mean_interval
 from study.commands.front import front
-from study.confirm import MEMBERS, _seed_study, confirm, confirmations, write_summary
+from study.confirm import confirm, confirmations, write_summary
 from study.directory import StudyDirectory
 from study.errors import StudyError
 from study.front import front_of, read_confirmed
+from study.retrain import MEMBERS, seed_study
 from trainables.config import BASELINE
 from trainables.objectives import measure
 from trainables.record import SCORES, write_scores
@@ -33,7 +34,7 @@ def retrain(directory: StudyDirectory, seeds: int) -> list[str]:
     """Leave what a confirmation of so many seeds leaves; returns the members."""
     members = [point.trial for point in front_of(directory).members if not point.is_baseline]
     for number in range(1, seeds + 1):
-        replica = _seed_study(directory, number, members)
+        replica = seed_study(directory, number, members, "all")
         for place, name in enumerate([BASELINE, *(f"t{place:03d}" for place in range(len(members)))]):
             scores = score_table(100 * number + place, strength=20.0 / (place + 1), noise=6.0)
             write_scores(replica.trial(name) / SCORES, scores, {"trial": name})
@@ -58,7 +59,7 @@ def test_the_split_is_the_study_s_own(directory: StudyDirectory) -> None:
 
 def test_a_front_that_grew_extends_the_seeds_and_keeps_what_they_have(directory: StudyDirectory) -> None:
     members = retrain(directory, 1)
-    replica = _seed_study(directory, 1, [*reversed(members)][:1])
+    replica = seed_study(directory, 1, [*reversed(members)][:1], "all")
     assert replica.read_json(MEMBERS)["trials"] == members
     assert (replica.trial("t000") / SCORES).exists()
 

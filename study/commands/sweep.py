@@ -1,0 +1,64 @@
+"""`nt-study sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from study.commands.options import STUDIES, AddressOption, StudiesOption, go_to
+from study.errors import StudyError
+
+
+def sweep(
+    baseline: Annotated[str, typer.Argument(metavar="BASELINE|STUDY_FILE", help="A baseline's name or a study file.")],
+    parameter: Annotated[str, typer.Argument(metavar="lam|step_size|intensity", help="What to vary.")],
+    values: Annotated[str | None, typer.Option(help="Values of λ or h, as in 1e-5,1e-4,1e-3.")] = None,
+    seeds: Annotated[int, typer.Option(help="Training seeds of every point.", min=1)] = 3,
+    name: Annotated[str | None, typer.Option(help="Name of the study; <baseline>-<parameter> by default.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Ready-made study: demo, smoke or paper.")] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the network: small or paper.")] = None,
+    data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
+    full_suite: Annotated[str | None, typer.Option(help="Run every attack on: none, front or all.")] = None,
+    mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
+    studies: StudiesOption = STUDIES,
+    address: AddressOption = None,
+) -> None:
+    """Run one of the paper's ablations: over λ (Figure 7), h (Table 4) or the attack's intensity (Figure 6, Table S2).
+
+    Run again, it goes on where it was, or says that it is finished. Its tables and figures: nt-study report NAME.
+    """
+    from rich.console import Console
+
+    from study.directory import find
+    from study.run import prepare
+    from study.sweep import Parameter, sweep_file
+    from study.sweep import sweep as run_sweep
+
+    go_to(address)
+    chosen = next((known for known in get_args(Parameter) if known == parameter), None)
+    if chosen is None:
+        raise StudyError(f"a sweep is over {', '.join(get_args(Parameter))}, not {parameter!r}")
+    name = name or f"{Path(baseline).stem}-{parameter}"
+    given = {"size": size, "data": data, "full_suite": full_suite}
+    overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    study_file = sweep_file(baseline, chosen, values=_numbers(values), preset=preset, overrides=overrides)
+    is_there = (studies / name / "study.yaml").exists()
+    directory = find(studies, name) if is_there else prepare(studies, name, study_file)
+    if is_there and directory.read_launched_file() != study_file:
+        raise StudyError(f"study {name!r} in {studies} is another one than this sweep; choose another --name")
+    console = Console()
+    if not run_sweep(directory, seeds, console, mlflow):
+        console.print(f"\nsweep {name!r} is not finished; the same command goes on with it")
+        raise typer.Exit(130)
+    console.print(f"\nsweep {name!r} is finished; its tables and figures: nt-study report {name} --out report")
+
+
+def _numbers(text: str | None) -> list[float]:
+    if text is None:
+        return []
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise StudyError(f"--values {text!r} are no numbers; write them with commas, as in 1e-5,1e-4") from None

@@ -1,0 +1,85 @@
+"""Trials of a study trained again with new seeds, each seed as a small study of its own below the study's folder.
+
+<study>/confirm/seed-1/ is a study of fixed points: the λ=0 baseline and the trials asked for, on the same split, with
+another seed. So retraining is scheduled, recorded and resumed like any study.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from search_spaces.schema import FullSuite, Scheduler, StudyFile
+from study.directory import StudyDirectory, create
+from study.frozen import software
+from study.run import run
+from trainables.config import BASELINE
+from trainables.record import SCORES, read_scores
+from trainables.seeding import derive_seed
+
+MEMBERS = "members.json"
+"""In a seed's folder: the study's trials that its trials t000, t001, … repeat."""
+
+
+def retrain(
+    directory: StudyDirectory, seeds: int, members: list[str], console: Console, *, full_suite: FullSuite
+) -> bool:
+    """Train the trials `members` and the baseline with `seeds` new seeds. Returns whether all of it is finished."""
+    for number in range(1, seeds + 1):
+        console.print(f"\n[bold]new seed {number} of {seeds}[/]")
+        if not run(seed_study(directory, number, members, full_suite), console, tracked=False, force=True):
+            return False
+    return True
+
+
+def retrained_tables(directory: StudyDirectory, trial: str) -> list[pd.DataFrame]:
+    """The score tables of a trial's retrainings that have ended, by seed."""
+    return [read_scores(folder / SCORES) for folder in _retrainings(directory, trial)]
+
+
+def seed_study(directory: StudyDirectory, number: int, members: list[str], full_suite: FullSuite) -> StudyDirectory:
+    """The folder of a seed, made or extended so that it holds all the members."""
+    replica = StudyDirectory(directory.path / "confirm" / f"seed-{number}")
+    known = list(replica.read_json(MEMBERS)["trials"]) if (replica.path / MEMBERS).exists() else []
+    names = [*known, *(name for name in members if name not in known)]
+    study_file = _fixed_points(directory, number, names, full_suite)
+    if not known:
+        create(replica.path.parent, replica.name, study_file)
+        replica.write_split(directory.read_split())
+        replica.write_json("environment.json", {**directory.read_json("environment.json"), **software()})
+    replica.write_study_file(study_file)
+    replica.write_json(MEMBERS, {"trials": names})
+    return replica
+
+
+def _fixed_points(directory: StudyDirectory, number: int, names: list[str], full_suite: FullSuite) -> StudyFile:
+    study_file = directory.read_study_file()
+    points = []
+    for name in names:
+        config = directory.read_json(f"trials/{name}/config.json")
+        last = config["recipe"]["stages"][-1]
+        points.append({key: float(config.get(key, last.get(key))) for key in study_file.space})
+    return study_file.model_copy(
+        update={
+            "seed": derive_seed(study_file.seed, "confirm", number),
+            "trials": len(points),
+            "first_points": tuple(points),
+            "scheduler": Scheduler(),
+            "storage": None,
+            "full_suite": full_suite,
+        }
+    )
+
+
+def _retrainings(directory: StudyDirectory, trial: str) -> list[Path]:
+    found = []
+    for seed in sorted((directory.path / "confirm").glob("seed-*")):
+        names = StudyDirectory(seed).read_json(MEMBERS)["trials"]
+        if trial != BASELINE and trial not in names:
+            continue
+        folder = StudyDirectory(seed).trial(BASELINE if trial == BASELINE else f"t{names.index(trial):03d}")
+        if (folder / SCORES).exists():
+            found.append(folder)
+    return found
