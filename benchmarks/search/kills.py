@@ -81,15 +81,23 @@ def drive(study_file: Path, directory: StudyDirectory, kill_after: float | None)
     if verb[0] == "launch" and (directory.path / "study.yaml").exists():
         (directory.path / "study.yaml").unlink()
     command = [sys.executable, "-m", "study.cli", *verb, "--studies", str(directory.path.parent)]
+    code, output = run_or_kill(command, kill_after)
+    if code is None:
+        return False
+    assert code == 0, output
+    return True
+
+
+def run_or_kill(command: list[str], kill_after: float | None) -> tuple[int | None, str]:
+    """Exit status and output of a command; no status when it was killed after so many seconds."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         output, _ = process.communicate(timeout=kill_after)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return False
-    assert process.returncode == 0, output
-    return True
+        output, _ = process.communicate()
+        return None, output
+    return process.returncode, output
 
 
 def run_and_kill(

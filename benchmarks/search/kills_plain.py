@@ -11,8 +11,6 @@ import json
 import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.search.kills import EPOCHS, KILLS, SETTLING, TRIALS, write_study_file
+from benchmarks.search.kills import EPOCHS, KILLS, SETTLING, TRIALS, run_or_kill, write_study_file
 from search_spaces.schema import load_study_file
 from study.directory import StudyDirectory
 from study.run import prepare
@@ -120,16 +118,10 @@ def tune_study(directory: StudyDirectory) -> None:
 def drive(directory: StudyDirectory, kill_after: float | None) -> bool:
     """Run or restore in a process of its own; kill it after so many seconds. Returns whether it ended by itself."""
     command = [sys.executable, __file__, "--drive", str(directory.path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        output, _ = process.communicate(timeout=kill_after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return False
-    if process.returncode != 0:
-        print(f"  a driver ended with {process.returncode}: {output.strip().splitlines()[-1]}", flush=True)
-    return process.returncode == 0
+    code, output = run_or_kill(command, kill_after)
+    if code:
+        print(f"  a driver ended with {code}: {output.strip().splitlines()[-1]}", flush=True)
+    return code == 0
 
 
 def report(directory: StudyDirectory) -> str:
