@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from study.directory import StudyDirectory
+from study.directory import open_directory
 from study.errors import StudyError
 from trainables.config import BASELINE
 
@@ -34,7 +34,8 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         # Tune may set an actor up for one trial and reuse it for another, so nothing is touched before the first step.
         self.trial = None
-        self.folder = StudyDirectory(Path(config["directory"])).trial(config["trial"])
+        self.directory = open_directory(config["directory"])
+        self.folder = self.directory.trial(config["trial"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
@@ -46,7 +47,7 @@ class TrialActor(tune.Trainable):
         from trainables.data import open_dataset
         from trainables.trial import Trial
 
-        directory = StudyDirectory(Path(self.config["directory"]))
+        directory = self.directory
         study_file = directory.read_study_file()
         assigned = ray.get_runtime_context().get_assigned_resources()
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
@@ -62,9 +63,20 @@ class TrialActor(tune.Trainable):
         return trial
 
     def step(self) -> dict[str, Any]:
-        if not self.folder.parent.is_dir():
+        if self.trial is None:
+            self.directory.fetch_for(self.config["trial"])
+        if not (self.directory.path / "study.yaml").exists():
             node = ray.util.get_node_ip_address()
-            raise StudyError(f"node {node} does not see the study's folder {self.folder.parent}")
+            raise StudyError(f"node {node} does not see the study's folder {self.directory.place}")
+        try:
+            result = self._step()
+        finally:
+            self.directory.send_from(self.config["trial"])
+        if result["done"]:
+            self.directory.leave(self.config["trial"])
+        return result
+
+    def _step(self) -> dict[str, Any]:
         with _errors_kept(self.folder):
             trial = self.trial = self.trial or self._begin()
             if not trial.finished:

@@ -26,6 +26,7 @@ def confirm(directory: StudyDirectory, seeds: int, console: Console) -> bool:
     if not retrain(directory, seeds, members, console, full_suite=full_suite):
         return False
     write_summary(directory, front)
+    directory.send()
     return True
 
 

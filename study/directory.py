@@ -7,13 +7,16 @@ studies/
     launched.yaml             the same as it was at the launch
     environment.json          versions, hardware, data fingerprint, MOS range
     split.parquet             every image: content, hash, split, MOS
-    optuna.db                 the search's memory
-    lock                      who is running the study now
+    optuna.db                 the search's memory (in a bucket: optuna/, a log in pieces)
+    lock                      who is running the study now (in a bucket: locks/)
     stop                      somebody asked for its end
     logs/driver.log
     trials/<trial>/           config.json, starts.jsonl (when, where), epochs.jsonl, scores.parquet, model.safetensors,
                               result.json, trial.log
     front/                    front.json, pareto.html, pareto.png
+
+Where the studies are in a bucket, these are the files of a working copy, and what is said here of sending and fetching
+happens (`study/mirror.py`); in a plain folder there is nothing to send.
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +40,11 @@ import psutil
 
 from search_spaces.schema import StudyFile, did_you_mean, read_frozen
 from study.errors import StudyError
+from study.lease import Lease, ask_to_stop, read_holder
+from study.mirror import Mirror, mirror_of, place_of, studies_folder
+from trainables.config import BASELINE
 from trainables.files import write_atomically
+from trainables.record import START_WEIGHTS, WEIGHTS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -49,6 +58,23 @@ class StudyDirectory:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @cached_property
+    def mirror(self) -> Mirror | None:
+        """The bucket that this is a working copy of, or None."""
+        return mirror_of(self.path)
+
+    @property
+    def place(self) -> str:
+        """Where the study is, as its user knows it."""
+        return place_of(self.path)
+
+    @property
+    def address(self) -> str:
+        """What another process, on whatever node, gives to `open_directory`."""
+        if self.mirror is None:
+            return str(self.path.resolve())
+        return f"{self.mirror.uri}#{self.path.relative_to(self.mirror.root).as_posix()}"
 
     @property
     def trials(self) -> Path:
@@ -65,6 +91,16 @@ class StudyDirectory:
     @property
     def optuna_url(self) -> str:
         return f"sqlite:///{self.path.resolve() / 'optuna.db'}"
+
+    @property
+    def search_place(self) -> str:
+        """Where the search's memory is, as its user knows it."""
+        return self.optuna_url if self.mirror is None else place_of(self.search_log)
+
+    @property
+    def search_log(self) -> Path:
+        """What takes the data base's place where the studies are in a bucket."""
+        return self.path / "optuna"
 
     def trial(self, trial: str) -> Path:
         return self.trials / trial
@@ -94,9 +130,86 @@ class StudyDirectory:
     def write_result(self, trial: str, state: str, reason: str = "") -> None:
         """Record how a trial ended: complete, pruned or failed, and why."""
         self.write_json(f"trials/{trial}/result.json", {"state": state, "reason": reason, "finished": time.time()})
+        if self.mirror is not None:
+            self.mirror.upload([self.trial(trial) / "result.json"])
+
+    def remove(self, relative: str) -> None:
+        """Delete a file, if it is there."""
+        if self.mirror is None:
+            (self.path / relative).unlink(missing_ok=True)
+        else:
+            self.mirror.delete(self.path / relative)
+
+    def weights(self, trial: str) -> Path:
+        """The trial's shipped weights, fetched if need be; the path of nothing where there are none."""
+        path = self.trial(trial) / WEIGHTS
+        if self.mirror is not None:
+            self.mirror.fetch(path)
+        return path
+
+    def send(self) -> None:
+        """Send what the driver wrote about the study itself. Its trials send their own files."""
+        if self.mirror is not None:
+            for folder in (self.path, self.driver_log.parent, self.front):
+                self.mirror.push(folder, deep=False)
+
+    def refresh(self) -> None:
+        """Fetch what others have written; all of it, unless a driver here has written what it has not sent yet."""
+        if self.mirror is None:
+            return
+        with self.mirror.alone():
+            if self._owner_here() is None:
+                self.mirror.pull(self.path, lambda file: self._is_read(file) and not self._is_of_search(file))
+            else:
+                self._fetch_trials(self.trials)
+        for seed in self.mirror.folders(self.path / "confirm"):
+            StudyDirectory(seed).refresh()
+
+    def fetch_trial(self, trial: str) -> None:
+        """Fetch what a trial has written, but its weights."""
+        if self.mirror is not None:
+            with self.mirror.alone():
+                self._fetch_trials(self.trial(trial))
+
+    def fetch_for(self, trial: str) -> None:
+        """On a node: fetch what a trial needs, which is study file, split, what it starts from and what it has left."""
+        if self.mirror is not None:
+            start = self.trial(BASELINE) / START_WEIGHTS
+            for file in (self.path / "study.yaml", self.path / "split.parquet", start):
+                self.mirror.fetch(file)
+            self.mirror.pull(self.trial(trial))
+
+    def send_from(self, trial: str) -> None:
+        """On a node: send what a trial has written."""
+        if self.mirror is not None:
+            self.mirror.push(self.trial(trial))
+
+    def leave(self, trial: str) -> None:
+        """On a node: keep nothing of a trial whose record has been sent, and the bucket no checkpoint."""
+        if self.mirror is not None:
+            self.mirror.delete(self.trial(trial) / "checkpoint.pt")
+            shutil.rmtree(self.trial(trial))
+
+    def _fetch_trials(self, folder: Path) -> None:
+        assert self.mirror is not None
+        self.mirror.pull(folder, lambda file: self._is_read(file) and file.name != "result.json", exact=False)
+
+    def _is_read(self, file: Path) -> bool:
+        """Whether a file is small and of this study itself."""
+        below = file.relative_to(self.path).parts[0]
+        return file.suffix not in (".safetensors", ".pt") and below not in ("locks", "confirm")
+
+    def _is_of_search(self, file: Path) -> bool:
+        return self.search_log in file.parents
 
     def owner(self) -> dict[str, Any] | None:
         """Who runs the study now, or None; a lock whose process is gone is no owner."""
+        here = self._owner_here()
+        if here is None and self.mirror is not None:
+            return read_holder(self.mirror, self.path, _is_stale)
+        return here
+
+    def _owner_here(self) -> dict[str, Any] | None:
         try:
             lock = self.read_json("lock")
         except (FileNotFoundError, json.JSONDecodeError):
@@ -105,6 +218,8 @@ class StudyDirectory:
 
     def request_stop(self) -> None:
         """Ask whoever runs the study, on whatever machine, to end it gracefully."""
+        if self.mirror is not None:
+            ask_to_stop(self.mirror, self.path)
         (self.path / "stop").touch()
 
     def stop_requested(self) -> bool:
@@ -113,17 +228,43 @@ class StudyDirectory:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the study for this process; StudyError when another one does."""
-        self._take_lock()
+        process = psutil.Process()
+        lock = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
+        self._take_lock(lock)
         (self.path / "stop").unlink(missing_ok=True)
         try:
-            yield
+            with contextlib.nullcontext() if self.mirror is None else self._leased(self.mirror, lock):
+                yield
         finally:
             (self.path / "lock").unlink(missing_ok=True)
             (self.path / "stop").unlink(missing_ok=True)
 
-    def _take_lock(self) -> None:
-        process = psutil.Process()
-        lock = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
+    @contextlib.contextmanager
+    def _leased(self, mirror: Mirror, lock: dict[str, Any]) -> Iterator[None]:
+        """Hold the study in its bucket too, beginning with what is there and leaving what there is to leave."""
+
+        def exchange() -> None:
+            for folder in (self.path, self.driver_log.parent):  # not the front: its files are megabytes
+                mirror.push(folder, deep=False)
+            with mirror.alone():
+                self._fetch_trials(self.trials)
+
+        stop = self.path / "stop"
+        with Lease(mirror, self.path, lock, is_gone=_is_stale, stop=stop.touch, exchange=exchange) as lease:
+            with mirror.alone():
+                mirror.pull(self.path, self._is_read)
+            try:
+                yield
+            finally:
+                if not lease.lost:
+                    self.send()
+        if lease.lost:
+            raise StudyError(
+                f"study {self.name!r} was taken over by another driver, because this one had not been heard of for too "
+                f"long; see who runs it with: nt-study status {self.name}"
+            )
+
+    def _take_lock(self, lock: dict[str, Any]) -> None:
         mine = self.path / f".lock-{uuid.uuid4().hex}"
         write_atomically(mine, json.dumps(lock).encode())
         try:
@@ -151,14 +292,20 @@ def _is_stale(lock: dict[str, Any]) -> bool:
         return True
 
 
+def open_directory(address: str) -> StudyDirectory:
+    """The study of a `StudyDirectory.address`, on a node: in a bucket's case, its trials' own working copy there."""
+    studies, _, name = address.partition("#")
+    return StudyDirectory(studies_folder(studies, copy="trials") / name)
+
+
 def check_new(studies: Path, name: str) -> None:
     """StudyError when a new study cannot have this name."""
     if not NAME.fullmatch(name):
         raise StudyError(f"{name!r} cannot name a study: use letters, digits, '.', '_' and '-', 64 at most")
-    if (studies / name / "study.yaml").exists():
+    if exists(studies, name):
         raise StudyError(
-            f"there is already a study named {name!r} in {studies}; continue it with 'nt-study resume {name}' "
-            "or choose another --name"
+            f"there is already a study named {name!r} in {place_of(studies)}; continue it with "
+            f"'nt-study resume {name}' or choose another --name"
         )
 
 
@@ -172,21 +319,33 @@ def create(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
         directory.write_study_file(study_file)
     except OSError as error:
         raise StudyError(
-            f"cannot write to {studies}: {os.strerror(error.errno or 0)}; choose another --studies"
+            f"cannot write to {place_of(studies)}: {os.strerror(error.errno or 0)}; choose another --studies"
         ) from None
     return directory
 
 
+def exists(studies: Path, name: str) -> bool:
+    """Whether there is a study of this name; if there is, its folder is up to date."""
+    directory = StudyDirectory(studies / name)
+    if directory.mirror is not None:
+        directory.mirror.check()
+        directory.refresh()
+    return (directory.path / "study.yaml").exists()
+
+
 def find(studies: Path, name: str) -> StudyDirectory:
     """The folder of an existing study. StudyError, with the nearest name, when there is none."""
-    directory = StudyDirectory(studies / name)
-    if not (directory.path / "study.yaml").exists():
+    if not exists(studies, name):
         known = [study.name for study in find_all(studies)]
         listing = f"; there are: {', '.join(known)}" if known else "; there is none yet"
-        raise StudyError(f"no study named {name!r} in {studies}{did_you_mean(name, known)}{listing}")
-    return directory
+        raise StudyError(f"no study named {name!r} in {place_of(studies)}{did_you_mean(name, known)}{listing}")
+    return StudyDirectory(studies / name)
 
 
 def find_all(studies: Path) -> list[StudyDirectory]:
     """Every study under a folder, by name."""
-    return [StudyDirectory(path.parent) for path in sorted(studies.glob("*/study.yaml"))]
+    mirror = mirror_of(studies)
+    if mirror is None:
+        return [StudyDirectory(path.parent) for path in sorted(studies.glob("*/study.yaml"))]
+    mirror.check()
+    return [StudyDirectory(path) for path in mirror.folders(studies) if exists(studies, path.name)]

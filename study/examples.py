@@ -17,7 +17,6 @@ from trainables.config import trial_config_from_dict
 from trainables.data import open_dataset
 from trainables.models import create_model
 from trainables.objectives import DEFAULT_ATTACK
-from trainables.record import WEIGHTS
 from trainables.ssim import ssim
 from trainables.views import image_views
 
@@ -34,7 +33,7 @@ def examples_of(directory: StudyDirectory, trial: str) -> list[Example]:
     """
     config = trial_config_from_dict(directory.read_json(f"trials/{trial}/config.json"))
     model = create_model(config.model, size=config.size)
-    model.load_state_dict(safetensors.torch.load_file(directory.trial(trial) / WEIGHTS))
+    model.load_state_dict(safetensors.torch.load_file(directory.weights(trial)))
     model.eval()
     rows = example_rows(directory.read_split())
     study_file = directory.read_study_file()

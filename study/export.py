@@ -20,7 +20,7 @@ from study.front import front_of
 from study.model_card import model_card
 from trainables.config import trial_config_from_dict
 from trainables.models.scorer import Scorer
-from trainables.record import SCORES, WEIGHTS
+from trainables.record import SCORES
 
 PICKS = ("knee", "most-accurate", "most-robust", "front")
 PICTURE = "front.png"
@@ -74,12 +74,11 @@ def write_model(
     folder: Path, directory: StudyDirectory, front: Front, point: TrialPoint, formats: Sequence[str] = ()
 ) -> None:
     """Fill a new folder with one trial's model, metrics, scores and card."""
-    source = directory.trial(point.trial)
     folder.mkdir(parents=True)
-    for name in (WEIGHTS, SCORES):
-        if not (source / name).exists():
-            raise StudyError(f"trial {point.trial} of study {front.study!r} has no {name}; pick another trial")
-        shutil.copyfile(source / name, folder / name)
+    for source in (directory.weights(point.trial), directory.trial(point.trial) / SCORES):
+        if not source.exists():
+            raise StudyError(f"trial {point.trial} of study {front.study!r} has no {source.name}; pick another trial")
+        shutil.copyfile(source, folder / source.name)
     config = model_config(directory, point)
     _write_json(folder / CONFIG, config)
     _write_json(folder / "metrics.json", _metrics(front, point))
@@ -95,7 +94,7 @@ def model_config(directory: StudyDirectory, point: TrialPoint) -> dict[str, Any]
     """Everything needed to rebuild the model and to feed it, and what it was trained on and with."""
     trial = trial_config_from_dict(directory.read_json(f"trials/{point.trial}/config.json"))
     environment = directory.read_json("environment.json")
-    weights = (directory.trial(point.trial) / WEIGHTS).read_bytes()
+    weights = directory.weights(point.trial).read_bytes()
     return {
         "format": FORMAT,
         "version": VERSION,

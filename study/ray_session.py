@@ -6,10 +6,12 @@ fits on no node, a studies folder or images that some node does not see.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import yaml
 
 from search_spaces.schema import Resources, StudyFile
 from study.errors import StudyError
+from study.mirror import mirror_of, studies_folder
 
 MEMORY_PER_TRIAL = {"small": 1.2e9, "paper": 6e9}
 """Bytes that one trial's process needs on the CPU: measured for `small`, ResNet50 at batch 16 for `paper`."""
@@ -179,25 +182,17 @@ def _check_nodes(study_file: StudyFile, studies: Path) -> None:
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     if set(nodes) == {here}:
         return
-    token = studies.resolve() / f".seen-{uuid.uuid4().hex}"
     source = study_file.data.partition(":")[2] if not study_file.data.startswith("photos") else ""
-    try:
-        token.parent.mkdir(parents=True, exist_ok=True)
-        token.touch()
-    except OSError as error:
-        raise StudyError(f"cannot write to {studies}: {error.strerror}; choose another --studies") from None
-    try:
+    with _something_to_see(studies) as token:
         look = ray.remote(num_cpus=0, max_retries=0)(_look)
         asked = {
             look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-                str(token), source
+                token, source
             ): address
             for node, address in nodes.items()
         }
         answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_NODE_SECONDS)
         found = [(asked[answer], ray.get(answer)) for answer in answered]
-    finally:
-        token.unlink(missing_ok=True)
     if silent:
         raise StudyError(f"{asked[silent[0]]} did not start a process within {_NODE_SECONDS} s; see: ray status")
     for node, problem in found:
@@ -205,26 +200,29 @@ def _check_nodes(study_file: StudyFile, studies: Path) -> None:
             raise StudyError(f"node {node} ({problem['host']}) {problem['what']}")
 
 
+@contextlib.contextmanager
+def _something_to_see(studies: Path) -> Iterator[str]:
+    """A file that every node must see beside the studies; the address of the bucket where they are in one."""
+    mirror = mirror_of(studies)
+    if mirror is not None:
+        yield mirror.uri
+        return
+    token = studies.resolve() / f".seen-{uuid.uuid4().hex}"
+    try:
+        token.parent.mkdir(parents=True, exist_ok=True)
+        token.touch()
+    except OSError as error:
+        raise StudyError(f"cannot write to {studies}: {error.strerror}; choose another --studies") from None
+    try:
+        yield str(token)
+    finally:
+        token.unlink(missing_ok=True)
+
+
 def _look(token: str, source: str) -> dict[str, str] | None:
-    """What is wrong with the studies folder and the images, as this process sees them; None when nothing is."""
-    folder = Path(token).parent
-    beside = Path(f"{token}-{os.getpid()}")
-    what = ""
-    if not Path(token).exists():
-        what = (
-            f"does not see the studies folder {folder}, so that folder is on the driver's machine only; give --studies "
-            "a folder that all nodes share, as /shared/studies"
-        )
-    elif source and not Path(source).is_absolute():
-        what = f"cannot find the images at {source}: on a cluster write their whole path, as livec:/shared/data/livec"
-    elif source and not Path(source).exists():
-        what = f"has no images at {source}; put them on every node, or in a folder that all nodes share"
-    else:
-        try:
-            beside.touch()
-            beside.unlink()
-        except OSError as error:
-            what = f"cannot write to the studies folder {folder}: {error.strerror}; give its user the right to"
+    """What is wrong with the studies' place and the images, as this process sees them; None when nothing is."""
+    what = _look_at_bucket(token) if "://" in token else _look_at_folder(Path(token))
+    what = what or _look_at_images(source)
     return {"host": socket.gethostname(), "what": what} if what else None
 
 
@@ -235,6 +233,42 @@ def _preloaded(study_file: StudyFile) -> list[str]:
     """
     at_a_time = min(study_file.trials, study_file.max_concurrent or study_file.trials)
     return ["trainables.trial", "study.actor"] if (psutil.cpu_count() or 1) <= at_a_time else []
+
+
+def _look_at_folder(token: Path) -> str:
+    folder, beside = token.parent, Path(f"{token}-{os.getpid()}")
+    if not token.exists():
+        return (
+            f"does not see the studies folder {folder}, so that folder is on the driver's machine only; give --studies "
+            "a folder that all nodes share, as /shared/studies, or a bucket, as s3://bucket/studies"
+        )
+    try:
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        return f"cannot write to the studies folder {folder}: {error.strerror}; give its user the right to"
+    return ""
+
+
+def _look_at_bucket(uri: str) -> str:
+    try:
+        mirror = mirror_of(studies_folder(uri, copy="trials"))
+        assert mirror is not None
+        mirror.check()
+        probe = mirror.root / f".seen-{uuid.uuid4().hex}"
+        mirror.write(probe, b"")
+        mirror.delete(probe)
+    except StudyError as error:
+        return f"cannot use the studies: {error}"
+    return ""
+
+
+def _look_at_images(source: str) -> str:
+    if source and not Path(source).is_absolute():
+        return f"cannot find the images at {source}: on a cluster write their whole path, as livec:/shared/data/livec"
+    if source and not Path(source).exists():
+        return f"has no images at {source}; put them on every node, or in a folder that all nodes share"
+    return ""
 
 
 def _check_memory(study_file: StudyFile) -> None:

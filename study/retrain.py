@@ -51,6 +51,7 @@ def seed_study(directory: StudyDirectory, number: int, members: list[str], full_
         replica.write_json("environment.json", {**directory.read_json("environment.json"), **software()})
     replica.write_study_file(study_file)
     replica.write_json(MEMBERS, {"trials": names})
+    replica.send()
     return replica
 
 

@@ -51,6 +51,7 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     directory.write_split(rows)
     counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}
     directory.write_json("environment.json", environment_of(study_file, images, scale, counts))
+    directory.send()
     return directory
 
 

@@ -20,6 +20,7 @@ from ray.tune.search import Searcher
 from search_spaces.schema import StudyFile
 from study.directory import StudyDirectory
 from study.errors import StudyError
+from study.journal import JournalStorage
 from study.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
 from study.summaries import read_epochs
 from study.unpickled import Unpickled
@@ -52,6 +53,7 @@ def open_optuna(directory: StudyDirectory, study_file: StudyFile) -> optuna.Stud
     known = len(study.get_trials(deepcopy=False))
     for point in study_file.first_points[known : study_file.trials]:
         study.enqueue_trial(dict(point))
+    commit(study)
     # A fresh seed after a resume, or the sampler would repeat its first suggestions.
     study.sampler = SAMPLERS[study_file.sampler](derive_seed(study_file.seed, "sampler", known), study_file)
     return study
@@ -65,7 +67,14 @@ def retry_failed(directory: StudyDirectory, study_file: StudyFile) -> int:
     failed = [trial for trial in trials if trial.state == TrialState.FAIL and trial.number not in retried]
     for trial in failed:
         study.enqueue_trial(trial.params, user_attrs={"retries": trial.number})
+    commit(study)
     return len(failed)
+
+
+def commit(study: optuna.Study) -> None:
+    """Keep what a study was asked and told, in a storage that does not do that with each of its calls."""
+    if isinstance(study._storage, JournalStorage):
+        study._storage.commit()
 
 
 def check_storage(directory: StudyDirectory, study_file: StudyFile) -> None:
@@ -83,6 +92,8 @@ def check_storage(directory: StudyDirectory, study_file: StudyFile) -> None:
 def _open_storage(directory: StudyDirectory, study_file: StudyFile) -> optuna.storages.BaseStorage:
     import sqlalchemy.exc
 
+    if study_file.storage is None and directory.mirror is not None:
+        return JournalStorage(directory.search_log, directory.mirror)
     url = study_file.storage or directory.optuna_url
     try:
         return optuna.storages.get_storage(url)
@@ -114,9 +125,10 @@ class DurableSearch(Unpickled, Searcher):
         self._baseline = self._ended(BASELINE) or "waiting"
         if self._baseline == "failed":
             # Nothing can be said without it, so every run tries again.
-            (directory.trial(BASELINE) / "result.json").unlink()
+            directory.remove(f"trials/{BASELINE}/result.json")
             self._baseline = "waiting"
         self._show_baseline()
+        commit(optuna_study)
 
     @property
     def baseline_error(self) -> str | None:
@@ -163,6 +175,8 @@ class DurableSearch(Unpickled, Searcher):
         self._names[trial_id] = name
         self._set_attribute(number, "trial", name)
         self._set_attribute(number, "ray_trial", trial_id)
+        # Before anybody runs it: a driver that is killed must not give its number to another point.
+        commit(self.optuna_study)
         return {"trial": name, "point": dict(point)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -174,6 +188,7 @@ class DurableSearch(Unpickled, Searcher):
         name = self._names.get(trial_id)
         if name is None:
             return
+        self.directory.fetch_trial(name)
         if error and self._ended(name) is None:
             self.directory.write_result(name, "failed", _last_error(self.directory, name))
         state = self._ended(name)
@@ -185,6 +200,7 @@ class DurableSearch(Unpickled, Searcher):
         elif state is not None:
             self._tell_from_folder(int(name.removeprefix("t")))
             self._count_failures(name, state)
+        commit(self.optuna_study)
 
     def _show_baseline(self) -> None:
         """Tell the Optuna study, for samplers and people, what λ=0 reaches."""
@@ -212,7 +228,7 @@ class DurableSearch(Unpickled, Searcher):
         if state == TrialState.PRUNED and (epochs := read_epochs(self.directory.trial(name))):
             self._keep_values(number, epochs[-1])
         # Only an unfinished trial needs what it takes to go on.
-        (self.directory.trial(name) / "checkpoint.pt").unlink(missing_ok=True)
+        self.directory.remove(f"trials/{name}/checkpoint.pt")
         self.optuna_study.tell(number, values, state, skip_if_finished=True)
         return True
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from study.directory import StudyDirectory
+from study.directory import StudyDirectory, open_directory
 from study.front import front_of
 from study.summaries import TrialSummary, summarise
 from trainables.config import BASELINE, TrialConfig, trial_config_from_dict
@@ -35,13 +35,14 @@ def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console
     task = ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu, max_retries=1)(_attack)
     # The first one makes what all share (surrogates, adversaries); the others then only map it.
     first, *others = trials
-    pending = {task.remote(directory.path.resolve(), first): first}
+    pending = {task.remote(directory.address, first): first}
     while pending:
         (done,), _ = ray.wait(list(pending))
         trial = pending.pop(done)
+        directory.fetch_trial(trial)
         console.print(f"{trial}: attacked with {', '.join(ray.get(done))}", highlight=False)
         if trial == first:
-            pending |= {task.remote(directory.path.resolve(), other): other for other in others}
+            pending |= {task.remote(directory.address, other): other for other in others}
 
 
 def trials_to_attack(directory: StudyDirectory, extent: Extent) -> list[str]:
@@ -82,15 +83,17 @@ def read_config(folder: Path) -> TrialConfig:
     return trial_config_from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
-def _attack(path: Path, trial: str) -> list[str]:
+def _attack(address: str, trial: str) -> list[str]:
     import torch
 
     from trainables.data import open_dataset
-    from trainables.data.cache import default_cache_dir
+    from trainables.files import default_cache_dir
     from trainables.suite import attack_trial, load_trial_model, prepare_suite
 
     torch.set_num_threads(1)
-    directory = StudyDirectory(path)
+    directory = open_directory(address)
+    for name in (BASELINE, trial):
+        directory.fetch_for(name)
     study_file = directory.read_study_file()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images, rows = (
@@ -108,4 +111,6 @@ def _attack(path: Path, trial: str) -> list[str]:
         cache_dir=default_cache_dir(),
         device=device,
     )
-    return attack_trial(read_config(folder), folder, images, rows, attacks, device)
+    labels = attack_trial(read_config(folder), folder, images, rows, attacks, device)
+    directory.send_from(trial)
+    return labels

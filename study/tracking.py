@@ -159,6 +159,7 @@ def sync(directory: StudyDirectory, uri: str | None = None, *, project: str | No
         projection.update(final=True)
         while projection.draw_next():
             pass
+    directory.send()
     return len(projection.runs) - 1
 
 

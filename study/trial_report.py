@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from study.directory import StudyDirectory
 from study.summaries import TrialSummary
 from trainables.config import BASELINE
-from trainables.record import SCORES, WEIGHTS, read_scores
+from trainables.record import SCORES, read_scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,11 +36,10 @@ def copy_files(folder: Path, report: Path) -> None:
 
 def draw_figures(directory: StudyDirectory, trial: TrialSummary, report: Path) -> None:
     """Fill the folder `report` with the figures of an ended trial. One that cannot be drawn is left out."""
-    folder = directory.trial(trial.trial)
     figures: dict[str, Callable[[StudyDirectory, TrialSummary], Figure]] = {}
     if trial.state == "complete":
         figures["scores.png"] = scores_figure
-    if trial.state == "complete" and (folder / WEIGHTS).exists():
+    if trial.state == "complete" and directory.weights(trial.trial).exists():
         figures["examples.png"] = examples_figure
     for name, draw in figures.items():
         try:

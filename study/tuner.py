@@ -60,7 +60,7 @@ def run_trials(
     with tempfile.TemporaryDirectory(prefix="nt-study-") as scratch:
         tune.Tuner(
             tune.with_resources(actor, reserved),
-            param_space={"directory": str(directory.path.resolve())},
+            param_space={"directory": directory.address},
             tune_config=TuneConfig(
                 search_alg=search,
                 scheduler=SCHEDULERS[study_file.scheduler.name](directory, study_file),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from object_store import ObjectStore
 from ports import free_port
 from postgres_server import PROGRAMS, Postgres
 
@@ -82,3 +83,10 @@ def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL server; `fresh()` makes an empty database. Its tests are in files `test_*_postgres.py`."""
     with Postgres(free_port()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """A real S3-compatible server; `fresh()` makes an empty bucket."""
+    with ObjectStore(free_port()) as store:
+        yield store

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Where files of our own lie, and writing files so that a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+
+def default_cache_dir() -> Path:
+    """`$XDG_CACHE_HOME/nt-study`, or `~/.cache/nt-study` where the variable is not set."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "nt-study"
 
 
 def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:

@@ -42,9 +42,9 @@ def attack(
     """
     from trainables.attacks import check_suite
     from trainables.data import open_dataset
-    from trainables.data.cache import default_cache_dir
     from trainables.data.split import MosScale, split_table
     from trainables.evaluate import evaluate
+    from trainables.files import default_cache_dir
     from trainables.objectives import measure
     from trainables.record import write_scores
     from trainables.suite import prepare_suite

@@ -27,3 +27,4 @@ def confirm(
         console.print(f"\nthe confirmation is not finished; continue it with: nt-study confirm {name} --seeds {seeds}")
         raise typer.Exit(130)
     console.print(confirmed_table(refresh_front(directory), read_confirmed(directory)))
+    directory.send()

@@ -42,6 +42,7 @@ def front(
 def show_end(directory: StudyDirectory, console: Console) -> None:
     """The front, where everything is, and what to do next."""
     from study.front import front_of
+    from study.mirror import place_of
     from study.summaries import count_states, summarise
 
     trials = summarise(directory)
@@ -55,8 +56,9 @@ def show_end(directory: StudyDirectory, console: Console) -> None:
         names = found.objectives
         parts = [f"{name} {before.test[name]:.3g} → {after.test[name]:.3g}" for name in names]
         console.print(f"\nFrom λ=0 to {after.trial}, on test: {', '.join(parts)}")
-    console.print(f"\nEverything is in {directory.path}; the plot is {directory.front / 'pareto.html'}")
-    option = "" if str(directory.path.parent) == "studies" else f" --studies {directory.path.parent}"
+    console.print(f"\nEverything is in {directory.place}; the plot is {directory.front / 'pareto.html'}")
+    studies = place_of(directory.path.parent)
+    option = "" if studies == "studies" else f" --studies {studies}"
     for command, purpose in (
         (f"nt-study export {directory.name} --pick knee --out knee{option}", "take the best compromise home"),
         (f"nt-study ui{option}", "browse the study in MLflow"),

@@ -36,7 +36,7 @@ def launch(
 ) -> None:
     """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured."""
     from search_spaces.schema import load_study_file
-    from study.directory import find
+    from study.directory import exists, find
     from study.run import prepare
 
     go_to(address)
@@ -63,7 +63,7 @@ def launch(
         overrides |= {"space": space, "first_points": []}
     study_file = load_study_file(study, preset=preset, overrides=overrides)
     name = name or study_file.baseline
-    if or_show and (studies / name / "study.yaml").exists():
+    if or_show and exists(studies, name):
         _run_and_show(find(studies, name), mlflow)
     else:
         _run_and_show(prepare(studies, name, study_file), mlflow)
@@ -132,3 +132,4 @@ def _ask_for_trials(directory: Any, text: str) -> None:
     if wanted < study_file.trials:
         raise StudyError(f"study {directory.name!r} already asks for {study_file.trials} trials; it can only grow")
     directory.write_study_file(study_file.model_copy(update={"trials": wanted}))
+    directory.send()

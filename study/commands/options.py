@@ -10,7 +10,23 @@ from typing import Annotated, Any
 
 import typer
 
-StudiesOption = Annotated[Path, typer.Option("--studies", help="Folder that holds the studies.", envvar="NT_STUDIES")]
+
+def _studies_folder(place: str) -> Path:
+    from study.mirror import studies_folder
+
+    return studies_folder(place)
+
+
+StudiesOption = Annotated[
+    Path,
+    typer.Option(
+        "--studies",
+        help="Folder that holds the studies, or a bucket's address: s3://bucket/studies.",
+        metavar="PLACE",
+        envvar="NT_STUDIES",
+        parser=_studies_folder,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 MlflowOption = Annotated[
     str | None, typer.Option("--mlflow", help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")

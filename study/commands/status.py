@@ -61,13 +61,14 @@ def status(
 def list_(studies: StudiesOption = STUDIES, as_json: JsonOption = False) -> None:
     """List the studies."""
     from study.directory import find_all
+    from study.mirror import place_of
 
     found = [_facts(directory, with_trials=False) for directory in find_all(studies)]
     if as_json:
         print_json({"studies": found})
         return
     if not found:
-        print(f"no study in {studies} yet; start one with: nt-study launch hyperiqa")
+        print(f"no study in {place_of(studies)} yet; start one with: nt-study launch hyperiqa")
     for facts in found:
         states = ", ".join(f"{count} {state}" for state, count in facts["states"].items() if count)
         print(f"{facts['study']:20} {facts['baseline']:14} {facts['data']:20} {states}")
@@ -80,7 +81,7 @@ def _facts(directory: Any, *, with_trials: bool) -> dict[str, Any]:
     study_file = directory.read_study_file()
     facts = {
         "study": directory.name,
-        "path": str(directory.path),
+        "path": directory.place,
         "baseline": study_file.baseline,
         "data": study_file.data,
         "states": count_states(directory, trials),
@@ -90,9 +91,9 @@ def _facts(directory: Any, *, with_trials: bool) -> dict[str, Any]:
         facts |= _best(directory, trials)
         facts["seconds_left"] = seconds_left(trials, study_file.trials)
         facts["places"] = {
-            "folder": str(directory.path),
+            "folder": directory.place,
             "log": str(directory.driver_log),
-            "search": study_file.storage or directory.optuna_url,
+            "search": study_file.storage or directory.search_place,
             "plot": str(directory.front / "pareto.html"),
         }
         facts["trials"] = [

@@ -66,8 +66,8 @@ def train(
 ) -> None:
     """Train a surrogate for black-box attacks on the training part of a data set; prints its folder's fingerprint."""
     from trainables.data import open_dataset
-    from trainables.data.cache import default_cache_dir
     from trainables.data.split import MosScale, split_table
+    from trainables.files import default_cache_dir
     from trainables.surrogates import train_surrogate
 
     if name not in SURROGATE_NAMES:
@@ -99,7 +99,7 @@ def build(
     from trainables.attacks import SURROGATES
     from trainables.config import BASELINE
     from trainables.data import open_dataset
-    from trainables.data.cache import default_cache_dir
+    from trainables.files import default_cache_dir
     from trainables.record import SCORES
     from trainables.suite import load_trial_model, prepare_suite
 
@@ -108,6 +108,7 @@ def build(
     base: Path = directory.trial(BASELINE)
     if not (base / SCORES).exists():
         raise StudyError(f"study {name!r} has no finished baseline yet; wait for it or run: nt-study resume {name}")
+    directory.weights(BASELINE)
     chosen = {label: entry for label, entry in study_file.suite.items() if entry["name"] in SURROGATES}
     prepare_suite(
         chosen,

@@ -31,7 +31,8 @@ def sweep(
     """
     from rich.console import Console
 
-    from study.directory import find
+    from study.directory import exists, find
+    from study.mirror import place_of
     from study.run import prepare
     from study.sweep import Parameter, sweep_file
     from study.sweep import sweep as run_sweep
@@ -44,10 +45,10 @@ def sweep(
     given = {"size": size, "data": data, "full_suite": full_suite}
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     study_file = sweep_file(baseline, chosen, values=_numbers(values), preset=preset, overrides=overrides)
-    is_there = (studies / name / "study.yaml").exists()
+    is_there = exists(studies, name)
     directory = find(studies, name) if is_there else prepare(studies, name, study_file)
     if is_there and directory.read_launched_file() != study_file:
-        raise StudyError(f"study {name!r} in {studies} is another one than this sweep; choose another --name")
+        raise StudyError(f"study {name!r} in {place_of(studies)} is another one than this sweep; choose another --name")
     console = Console()
     if not run_sweep(directory, seeds, console, mlflow):
         console.print(f"\nsweep {name!r} is not finished; the same command goes on with it")

@@ -24,12 +24,13 @@ def ui(
     import signal
 
     from study.directory import find, find_all
+    from study.mirror import place_of
     from study.mlflow_server import Server
     from study.tracking import open_for_reading, store_of
 
     chosen = [find(studies, name)] if name else find_all(studies)
     if not chosen:
-        raise StudyError(f"no study in {studies} yet; start one with: nt-study launch hyperiqa")
+        raise StudyError(f"no study in {place_of(studies)} yet; start one with: nt-study launch hyperiqa")
     store = store_of(chosen[0], mlflow)
     projections = [open_for_reading(directory, store) for directory in chosen]
     if store.startswith("http"):

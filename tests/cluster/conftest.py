@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from object_store import ObjectStore
 from PIL import Image
 from running_cluster import RunningCluster
 
@@ -22,8 +23,11 @@ IMAGES = 100
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
-    """Three nodes of one `slot`; the first has two (pretended) GPUs too, the second `far`. Joining takes a token."""
+def cluster(tmp_path_factory: pytest.TempPathFactory, object_store: ObjectStore) -> Iterator[RunningCluster]:
+    """Three nodes of one `slot`; the first has two (pretended) GPUs too, the second `far`. Joining takes a token.
+
+    Each has a cache of its own, and all may use the object store.
+    """
     caches = [tmp_path_factory.mktemp(f"node{number}") for number in range(3)]
     nodes: list[dict[str, Any]] = [{"num_cpus": 4, "resources": {"slot": 1}} for _ in range(3)]
     nodes[0]["num_gpus"] = 2
@@ -38,6 +42,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster
         "RAY_health_check_period_ms": "1000",
         "RAY_health_check_timeout_ms": "1000",
         "RAY_health_check_failure_threshold": "3",
+        **object_store.environment,
     }
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("serve_cluster.py")), json.dumps(nodes)],

@@ -25,7 +25,7 @@ FILLED_IN = {
     "CHANGE-ME-your-address/32": "203.0.113.7/32",
     "CHANGE-ME-http://mlflow.example.org:5000": "http://mlflow.example.org:5000",
     "CHANGE-ME-ami": "ami-0123456789abcdef0",
-    "CHANGE-ME-fs-id": "fs-0123456789abcdef0",
+    "CHANGE-ME-instance-profile-arn": "arn:aws:iam::123456789012:instance-profile/nt-study-worker",
     "CHANGE-ME-bucket": "a-bucket",
     "CHANGE-ME-head-address": "192.0.2.1",
     "CHANGE-ME-worker-address": "192.0.2.2",

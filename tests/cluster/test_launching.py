@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
+from object_store import ObjectStore
+from ports import free_port
 from running_cluster import RunningCluster
 
 from study.submit import without_address
@@ -21,9 +24,10 @@ from pathlib import Path
 from search_spaces.schema import load_study_file
 from study.errors import StudyError
 from study.ray_session import start_ray
+from study.mirror import studies_folder
 from study.submit import submit
 
-studies = Path(sys.argv[1])
+studies = studies_folder(sys.argv[1])
 said = {}
 
 def attempt(name, address, **overrides):
@@ -37,7 +41,7 @@ def attempt(name, address, **overrides):
 """The beginning of a driver's script: `attempt` notes under a name what a launch is refused with."""
 
 
-def drive(cluster: RunningCluster, studies: Path, script: str, **environment: str) -> dict[str, str]:
+def drive(cluster: RunningCluster, studies: str | Path, script: str, **environment: str) -> dict[str, str]:
     ran = subprocess.run(
         [sys.executable, "-c", DRIVER + script + "\nprint(json.dumps(said))", str(studies), cluster.address],
         env=cluster.environment | environment,
@@ -82,6 +86,9 @@ attempt("custom", sys.argv[2], resources_per_trial={"cpu": 1, "custom": {"tpu": 
 attempt("together", sys.argv[2], resources_per_trial={"cpu": 4, "gpu": 2, "custom": {"far": 1}})
 ray.shutdown()
 attempt("images", sys.argv[2], data="csv:images/manifest.csv")
+ray.shutdown()
+sys.version_info = (3, 11, 99)
+attempt("python", sys.argv[2])
 """,
     )
     assert "no Ray cluster answers at 127.0.0.1:9" in said["closed"]
@@ -91,6 +98,7 @@ attempt("images", sys.argv[2], data="csv:images/manifest.csv")
     assert "one trial asks for 1 tpu and the largest node has 0" in said["custom"]
     assert "one trial asks for 4 CPU and 2 GPU and 1 far and no node has them all" in said["together"]
     assert "cannot find the images at images/manifest.csv" in said["images"]
+    assert "started with: Ray: 2.60.0 Python: 3.11.99; install the same versions here" in said["python"]
     assert not list((tmp_path / "studies").iterdir()), "the look at the nodes leaves nothing behind"
 
 
@@ -104,31 +112,57 @@ def test_a_folder_that_one_node_does_not_share_is_refused(cluster: RunningCluste
     """A fourth node has its own, empty folder where the driver has the studies, as machines without NFS do."""
     studies = tmp_path / "studies"
     studies.mkdir()
-    joining = 'mount -t tmpfs tmpfs "$1" && exec "$2" -m ray.scripts.scripts start --address="$3" --num-cpus=0 --block'
-    elsewhere = ["unshare", "--map-root-user", "--mount", "sh", "-c", joining, "sh"]
+    said = launch_beside(cluster, studies, f"mount -t tmpfs tmpfs {studies}")
+    assert f"does not see the studies folder {studies}" in said
+    assert "give --studies a folder that all nodes share" in said
+    assert not list(studies.iterdir())
+
+
+def test_a_folder_that_one_node_cannot_write_to_is_refused(cluster: RunningCluster, tmp_path: Path) -> None:
+    """A fourth node has the studies mounted for reading only."""
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    said = launch_beside(cluster, studies, f"mount --bind {studies} {studies} && mount -o remount,bind,ro {studies}")
+    assert f"cannot write to the studies folder {studies}: Read-only file system" in said
+    assert not list(studies.iterdir())
+
+
+def test_a_node_that_may_not_use_the_bucket_is_named(
+    cluster: RunningCluster, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fourth node looks for the store where nothing listens, as one whose container was not told of it."""
+    address = object_store.fresh(monkeypatch) + "/studies"
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    said = launch_beside(cluster, address, "true", AWS_ENDPOINT_URL=endpoint)
+    assert f"cannot use the studies: {address} cannot be" in said
+    assert f"nothing listens at the endpoint {endpoint}" in said
+
+
+def launch_beside(cluster: RunningCluster, studies: str | Path, mount: str, **environment: str) -> str:
+    """What a launch is refused with once a fourth node has joined, for which `mount` has changed what it sees."""
+    mark = f"beside_{uuid.uuid4().hex}"
+    start = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address} --num-cpus=0 --block"
+    joining = f"{mount} && exec {start} --resources='{{\"{mark}\": 1}}'"
     with subprocess.Popen(
-        [*elsewhere, str(studies), sys.executable, cluster.address],
-        env=cluster.environment,
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", joining],
+        env=cluster.environment | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as node:
         try:
-            script = """
+            script = f"""
 import time
 import ray
 ray.init(address=sys.argv[2], log_to_driver=False)
-while len([node for node in ray.nodes() if node["Alive"]]) < 4:
+while "{mark}" not in ray.cluster_resources():
     time.sleep(0.2)
 ray.shutdown()
 attempt("studies", sys.argv[2])
 """
-            said = drive(cluster, studies, script)
+            return drive(cluster, studies, script)["studies"]
         finally:
             node.terminate()
             node.wait(30)
-    assert f"does not see the studies folder {studies}" in said["studies"]
-    assert "give --studies a folder that all nodes share" in said["studies"]
-    assert not list(studies.iterdir())
 
 
 def test_the_cluster_runs_the_command_without_the_address() -> None:

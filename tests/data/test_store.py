@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from release_fixtures import write_manifest
 
 from trainables.data import open_dataset
-from trainables.data.cache import build_once, default_cache_dir
+from trainables.data.cache import build_once
 from trainables.data.encoded import EncodedStore
 from trainables.data.labelled import open_labelled
 from trainables.data.manifest import read_manifest
 from trainables.data.store import MappedStore, Pixels, build_store
+from trainables.files import default_cache_dir
 
 sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=6)
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainables.data.bid import read_bid
-from trainables.data.cache import default_cache_dir
 from trainables.data.csiq import read_csiq
 from trainables.data.image_set import ImageSet
 from trainables.data.kadid10k import read_kadid10k
@@ -17,6 +16,7 @@ from trainables.data.manifest import read_manifest
 from trainables.data.photos import open_photos
 from trainables.data.spaq import read_spaq
 from trainables.data.tid2013 import read_tid2013
+from trainables.files import default_cache_dir
 
 LABEL_READERS: dict[str, Callable[[Path], Labels]] = {
     "livec": read_livec,

@@ -1,17 +1,10 @@
 """Folders that are built once, whole, and by one process at a time."""
 
 import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-
-def default_cache_dir() -> Path:
-    """`$XDG_CACHE_HOME/nt-study`, or `~/.cache/nt-study` where the variable is not set."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nt-study"
 
 
 def build_once(folder: Path, write: Callable[[Path], None]) -> Path:
