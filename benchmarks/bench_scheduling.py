@@ -1,15 +1,19 @@
 """How full a study keeps 64 GPUs, and what a trial costs the driver: python benchmarks/bench_scheduling.py [--help]
 
-Real Ray Tune, Optuna and study folder; the GPUs are only counted, and a trial sleeps and writes a ready-made record.
+Real Ray Tune, Optuna, study folder and, with --mlflow, MLflow; the GPUs are only counted, and a trial sleeps and writes
+a ready-made record. A machine's processors are shared by the driver and all the trials' processes, which a cluster has
+apart: so trials have to last, or this measures how fast 64 processes take turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +26,13 @@ from ray.tune import Callback
 
 from search_spaces.schema import load_study_file
 from study.directory import StudyDirectory, create
+from study.frozen import software
 from study.ray_session import start_ray
 from study.search import DurableSearch, open_optuna
+from study.tracking import Tracker
 from study.tuner import run_trials
 from study.unpickled import Unpickled
+from trainables.objectives import measure
 from trainables.record import SCORES, write_scores
 
 MARKS = (50, 200, 1000)
@@ -37,8 +44,8 @@ class SleepingTrial(tune.Trainable):
     """Holds its slot for as long as the study says, then leaves the same record as all others."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self.directory = StudyDirectory(Path(config["directory"]))
-        self.name = config["trial"]
+        self.study = Path(config["directory"])
+        self.folder = self.study / "trials" / config["trial"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
@@ -46,11 +53,14 @@ class SleepingTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         began = time.time()
-        time.sleep(float((self.directory.path / "seconds").read_text()))
-        folder = self.directory.trial(self.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SCORES).write_bytes((self.directory.path / SCORES).read_bytes())
-        (folder / "slot.json").write_text(json.dumps({"began": began, "ended": time.time()}))
+        trial = json.loads((self.study / "config.json").read_text())
+        trial |= {"trial": self.config["trial"], **(self.config["point"] or {"lam": 0})}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.json").write_text(json.dumps(trial))
+        time.sleep(float((self.study / "seconds").read_text()))
+        (self.folder / "epochs.jsonl").write_bytes((self.study / "epochs.jsonl").read_bytes())
+        (self.folder / SCORES).write_bytes((self.study / SCORES).read_bytes())
+        (self.folder / "slot.json").write_text(json.dumps({"began": began, "ended": time.time()}))
         return {"done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -58,6 +68,19 @@ class SleepingTrial(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing was kept."""
+
+
+class Notifier(Unpickled, Callback):
+    """Tells MLflow's tracker what the live table would tell it."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.tracker.notify()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.tracker.notify()
 
 
 class DriverMeter(Unpickled, Callback):
@@ -85,6 +108,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=15.0, help="how long a trial sleeps")
     parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--mlflow", action="store_true", help="record the trials in the default store as well")
     options = parser.parse_args()
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     ray.init(
@@ -101,10 +125,22 @@ def main() -> None:
         study_file = directory.read_study_file()
         start_ray(study_file, directory.path.parent)
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
-        meter = DriverMeter()
-        run_trials(directory, study_file, search, [meter], lambda: False, actor=SleepingTrial)
+        with contextlib.ExitStack() as stack:
+            notifiers = [stack.enter_context(recorded(directory))] if options.mlflow else []
+            meter = DriverMeter()
+            run_trials(directory, study_file, search, [meter, *notifiers], lambda: False, actor=SleepingTrial)
         report(directory, options.slots, meter)
     ray.shutdown()
+
+
+@contextlib.contextmanager
+def recorded(directory: StudyDirectory) -> Iterator[Callback]:
+    tracker = Tracker(directory, warn=print)
+    tracker.start()
+    try:
+        yield Notifier(tracker)
+    finally:
+        tracker.close()
 
 
 def write_study(studies: Path, options: argparse.Namespace) -> StudyDirectory:
@@ -134,6 +170,12 @@ def write_study(studies: Path, options: argparse.Namespace) -> StudyDirectory:
         }
     )
     write_scores(directory.path / SCORES, table, {"trial": "any"})
+    config = directory.read_study_file().trial_config("t000", {"lam": 1e-4, "step_size": 0.01})
+    directory.write_json("config.json", config.to_dict())
+    epoch = {"epoch": 1, "stage": "finetune", "train_loss": 1.0, "lr": 1e-3, "train_seconds": options.seconds}
+    row = json.dumps(epoch | measure(table, "validation")) + "\n"
+    (directory.path / "epochs.jsonl").write_text(row * config.epochs)
+    directory.write_json("environment.json", {"data": {}, **software()})
     (directory.path / "seconds").write_text(str(options.seconds))
     return directory
 
