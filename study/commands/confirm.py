@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import STUDIES, StudiesOption
+from study.commands.options import STUDIES, AddressOption, StudiesOption, go_to
 
 
 def confirm(
     name: Annotated[str, typer.Argument(help="Name of the study.")],
     seeds: Annotated[int, typer.Option(help="New seeds to retrain with.", min=1)] = 3,
     studies: StudiesOption = STUDIES,
+    address: AddressOption = None,
 ) -> None:
     """Retrain the front and the λ=0 baseline with new seeds and attack them with the full suite: is the gain luck?"""
     from rich.console import Console
@@ -22,6 +23,7 @@ def confirm(
     from study.directory import find
     from study.front import read_confirmed, refresh_front
 
+    go_to(address)
     directory, console = find(studies, name), Console()
     if not retrain(directory, seeds, console):
         console.print(f"\nthe confirmation is not finished; continue it with: nt-study confirm {name} --seeds {seeds}")

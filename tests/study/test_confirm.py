@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_here
+from ports import free_port
 from rich.console import Console
 from written_study import score_table, write_study
 
@@ -125,3 +127,12 @@ def test_a_front_without_nt_trials_cannot_be_confirmed(tmp_path: Path) -> None:
     directory = write_study(tmp_path, "bare", ends=("failed",))
     with pytest.raises(StudyError, match="holds no NT trial"):
         confirm(directory, 1, Console())
+
+
+def test_it_runs_on_the_cluster_that_it_is_sent_to(
+    directory: StudyDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    where = ("--studies", directory.path.parent, "--address", nobody)
+    code, _, said = run_here(monkeypatch, capsys, "confirm", directory.name, *where)
+    assert code == 2 and f"the dashboard at {nobody} does not take the study" in said
