@@ -3,9 +3,9 @@
 #
 #   sudo tests/cluster/lab/lab.sh            # after make setup; apt-get install openssh-server rsync iproute2 tini
 #
-# Each host is a set of namespaces (network, processes, mounts, name) with an sshd and a home, a /tmp/ray, a /dev/shm of
-# its own; 10.77.0.1 to .3, on a bridge that leads nowhere else. A fourth set, 10.77.0.254, is the laptop. All of it
-# hangs on one process and ends with it, whatever happens; nothing is visible outside.
+# Each host is a set of namespaces (network, processes, mounts, name) with an sshd and a home, a /tmp, a /dev/shm of its
+# own; 10.77.0.1 to .3, on a bridge that leads nowhere else. A fourth set, 10.77.0.254, is the laptop. All of it hangs
+# on one process and ends with it, whatever happens; nothing is visible outside.
 #
 # What differs from three real machines: they share the file system (as the studies' folder would be shared anyway), this
 # checkout's .venv, and one cache of decoded images; sizes are given, since each host would take the whole machine for
@@ -16,6 +16,7 @@ HEAD=10.77.0.1
 WORKERS=(10.77.0.2 10.77.0.3)
 LAPTOP=10.77.0.254
 PROJECT=$(cd "$(dirname "$0")/../../.." && pwd)
+SELF="$PROJECT/tests/cluster/lab/lab.sh"
 SIZES="--num-cpus=1 --memory=3000000000 --object-store-memory=100000000"
 
 say() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
@@ -31,7 +32,7 @@ main() {
     LAB=$(mktemp -d /var/tmp/nt-study-lab.XXXXXX)
     trap 'rm -rf "$LAB"' EXIT
     # Not `exec`: the trap has to run. A killed lab takes its children with it, as --kill-child says.
-    unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc --propagation private "$0" laptop
+    unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc --propagation private "$SELF" laptop
 }
 
 # The laptop: it makes the network and the hosts, then does what docs/cluster.md says.
@@ -85,7 +86,7 @@ write_cluster_file() {
 start_host() {
     local address=$1 link="v${1##*.}"
     unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc --propagation private \
-        "$0" host "$address" >"$LAB/host-${1##*.}.log" 2>&1 &
+        "$SELF" host "$address" >"$LAB/host-${1##*.}.log" 2>&1 &
     local process=$!
     ip link add "$link" type veth peer name eth0 netns "$process"
     ip link set "$link" master bridge0 up
@@ -115,13 +116,16 @@ host() {
     exec tini -s -- /usr/sbin/sshd -D -e -f "$HOME/sshd_config"
 }
 
-# A home, Ray's folder and shared memory of this machine's own.
+# A home, a /tmp and shared memory of this machine's own.
 as_machine() {
     export HOME="$LAB/$1" RAY_AUTH_MODE=token PATH="$PROJECT/.venv/bin:$PATH"
-    mkdir -p "$HOME" "$LAB/ray-$1" /tmp/ray
+    mkdir -p "$HOME" "$LAB/project"
     sed "s#^root:.*#root:x:0:0:root:$HOME:/bin/bash#" /etc/passwd >"$LAB/passwd-$1"
     mount --bind "$LAB/passwd-$1" /etc/passwd
-    mount --bind "$LAB/ray-$1" /tmp/ray
+    mount --bind "$PROJECT" "$LAB/project"
+    mount -t tmpfs tmpfs /tmp
+    mkdir -p "$PROJECT" # where the checkout is in /tmp
+    mount --bind "$LAB/project" "$PROJECT"
     mount -t tmpfs -o size=512m tmpfs /dev/shm
     mount -t tmpfs tmpfs /run
     mkdir -p /run/sshd
