@@ -1,10 +1,14 @@
-"""Compare samplers and schedulers on the recorded grid, in minutes: python benchmarks/search/replay.py [SEEDS]
+"""Compare samplers and schedulers on the recorded grid: python benchmarks/search/replay.py [STRATEGY …]
 
 Every strategy searches `grid.parquet` (see `record_grid.py`) as a study would: four trials at a time, each an epoch a
 step, ended early where ParetoHalving says so; a point between grid points is the nearest one on the logarithmic scale.
 What counts is the hypervolume of validation SROCC and log attacked RMSE, over trials that ran to their last epoch and
 the λ=0 baseline, as a share of the whole grid's; the reference point is the grid's worst value of either.
-Compute is counted in epochs, as a share of what the whole grid cost. Writes `results.md` and `results.png`.
+Compute is counted in epochs, as a share of what the whole grid cost.
+
+Without names every strategy runs: minutes for those that take no time to think, and as long again for each Gaussian
+process. The searches are kept in `replays.parquet`, from which `results.md` and `results.png` come; a strategy that
+runs again replaces what it left there.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from study.halving import ParetoHalving
 from study.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
 
 HERE = Path(__file__).parent
+REPLAYS = HERE / "replays.parquet"
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
 SLOTS = 4
 GOALS = (0.95, 0.99)
@@ -192,15 +197,42 @@ def quiet() -> None:
 
 
 def main() -> None:
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
+    names = [strategy.name for strategy in strategies()]
+    wanted = sys.argv[1:] or names
+    if unknown := set(wanted) - set(names):
+        sys.exit(f"there is no strategy {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
     cost = read_grids()[0].cost
-    runs = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for place, strategy in enumerate(strategies()):
-            runs[strategy.name] = list(pool.map(search, [(place, seed) for seed in range(seeds)]))
-            print(row(strategy.name, runs[strategy.name], cost), flush=True)
-    (HERE / "results.md").write_text(table_of(runs, cost, seeds), encoding="utf-8")
+        for name in wanted:
+            found = list(pool.map(search, [(names.index(name), seed) for seed in range(SEEDS)]))
+            print(row(name, found, cost), flush=True)
+            keep(name, found)
+    runs = kept(names)
+    (HERE / "results.md").write_text(table_of(runs, cost), encoding="utf-8")
     plot(runs, cost)
+
+
+def keep(name: str, runs: list[Run]) -> None:
+    """Put a strategy's searches into the file, in place of those it has there."""
+    new = pd.concat(
+        pd.DataFrame({"strategy": name, "seed": seed, "spent": run.spent, "share": run.share, "seconds": run.seconds})
+        for seed, run in enumerate(runs)
+    )
+    old = pd.read_parquet(REPLAYS) if REPLAYS.exists() else new.iloc[:0]
+    pd.concat([old[old["strategy"] != name], new]).to_parquet(REPLAYS, index=False)
+
+
+def kept(names: list[str]) -> dict[str, list[Run]]:
+    """The searches of the strategies that have run, in the order of `names`."""
+    table = pd.read_parquet(REPLAYS)
+    return {
+        name: [
+            Run(spent=rows["spent"].tolist(), share=rows["share"].tolist(), seconds=float(rows["seconds"].iloc[0]))
+            for _, rows in table[table["strategy"] == name].groupby("seed")
+        ]
+        for name in names
+        if (table["strategy"] == name).any()
+    }
 
 
 def row(name: str, runs: list[Run], cost: int) -> str:
@@ -220,10 +252,10 @@ def share_at(run: Run, epochs: float) -> float:
     return float(np.array(run.share)[np.array(run.spent) <= epochs][-1])
 
 
-def table_of(runs: dict[str, list[Run]], cost: int, seeds: int) -> str:
+def table_of(runs: dict[str, list[Run]], cost: int) -> str:
     goals = " | ".join(f"epochs to {goal:.0%}" for goal in GOALS)
     lines = [
-        f"Median share of the grid's {cost} epochs, over {seeds} seeds, until so much of its hypervolume is found",
+        f"Median share of the grid's {cost} epochs, over {SEEDS} seeds, until so much of its hypervolume is found",
         "(in brackets: seeds that did); hypervolume found after a quarter and half of the epochs; seconds a search.",
         "",
         f"| strategy | {goals} | at ¼ | at ½ | s |",
@@ -240,8 +272,8 @@ DRAWN = (
     "random",
     "qmc",
     "qmc + pareto_asha",
-    "pareto_gp, first points",
-    "pareto_gp, first points + pareto_asha",
+    "gp",
+    "nsga2",
 )
 """The strategies in the plot; the table has all of them."""
 
