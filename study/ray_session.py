@@ -51,17 +51,7 @@ def start_ray(study_file: StudyFile, studies: Path) -> None:
         _join(address)
     elif not ray.is_initialized():
         _check_memory(study_file)
-        ray.init(
-            address="local",
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            include_dashboard=False,
-            object_store_memory=100_000_000,  # trials pass file names, not tensors
-            _system_config={
-                "preload_python_modules": _preloaded(study_file),
-                "idle_worker_killing_time_threshold_ms": 3_600_000,  # they wait for the baseline to end
-            },
-        )
+        _start_here(study_file)
     _check_fits(resources_of_trials(study_file))
     if is_joining:
         _check_nodes(study_file, studies)
@@ -79,6 +69,28 @@ def working_tree() -> dict[str, Any]:
     if not (ROOT / "pyproject.toml").exists():
         return {}
     return {"working_dir": str(ROOT), "excludes": NOT_SENT}
+
+
+def _start_here(study_file: StudyFile) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            include_dashboard=False,
+            object_store_memory=100_000_000,  # trials pass file names, not tensors
+            _system_config={
+                "preload_python_modules": _preloaded(study_file),
+                "idle_worker_killing_time_threshold_ms": 3_600_000,  # they wait for the baseline to end
+            },
+        )
+    except Exception as error:  # Ray raises nothing more special when its processes are too slow
+        said = " ".join(str(error).split())
+        raise StudyError(
+            f"Ray did not start on this machine: {said[:200]}; end what keeps it busy, and run the same command again"
+        ) from None
 
 
 def _join(address: str) -> None:
