@@ -183,7 +183,9 @@ def write_study(studies: Path, options: argparse.Namespace) -> StudyDirectory:
 def report(directory: StudyDirectory, slots: int, meter: DriverMeter) -> None:
     times = [json.loads(path.read_text()) for path in directory.trials.glob("*/slot.json")]
     print(f"{len(times)} trials on {slots} slots")
-    print(f"slots in use, from the first moment that all are to the last start: {utilisation(times, slots):.1%}")
+    filled = first_full(times) - min(entry["began"] for entry in times)
+    print(f"all slots are in use {filled:.0f} s after the first")
+    print(f"slots in use, from then to the last start: {utilisation(times, slots):.1%}")
     print("finished | driver's memory, MiB | its CPU time, ms per trial | wall time, ms per trial")
     for before, row in zip(meter.rows, meter.rows[1:], strict=False):
         trials = row["finished"] - before["finished"]
@@ -191,11 +193,16 @@ def report(directory: StudyDirectory, slots: int, meter: DriverMeter) -> None:
         print(f"{row['finished']:.0f} | {row['memory']:.0f} | {cpu:.0f} | {wall:.0f}")
 
 
+def first_full(times: list[dict[str, float]]) -> float:
+    """When as many slots were in use as ever were at once, for the first time."""
+    changes = sorted([(entry["began"], 1) for entry in times] + [(entry["ended"], -1) for entry in times])
+    in_use = np.cumsum([change for _, change in changes])
+    return changes[int(np.argmax(in_use))][0]
+
+
 def utilisation(times: list[dict[str, float]], slots: int) -> float:
     """Share of the slots' time that trials held them, while there were trials left to start."""
-    starts = sorted(entry["began"] for entry in times)
-    full = next((t for t in starts if sum(e["began"] <= t < e["ended"] for e in times) == slots), starts[0])
-    end = starts[-1]
+    full, end = first_full(times), max(entry["began"] for entry in times)
     busy = sum(max(0.0, min(entry["ended"], end) - max(entry["began"], full)) for entry in times)
     return busy / (slots * (end - full))
 

@@ -88,6 +88,7 @@ start_host() {
     unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc --propagation private \
         "$SELF" host "$address" >"$LAB/host-${1##*.}.log" 2>&1 &
     local process=$!
+    until [ "$(readlink "/proc/$process/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
     ip link add "$link" type veth peer name eth0 netns "$process"
     ip link set "$link" master bridge0 up
 }
