@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--mlflow", action="store_true", help="record the trials in the default store as well")
     options = parser.parse_args()
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ |= {"RAY_worker_niceness": "0"}  # Ray's own 15 would starve the trials beside anything else that runs
     ray.init(
         address="local",
         num_cpus=options.slots,
