@@ -24,7 +24,7 @@ setup: $(READY) ## create .venv with the locked packages
 demo: $(READY) ## run the demo study: about twelve trials and a front in about three minutes
 	$(BIN)/nt-study launch hyperiqa --preset demo --name demo --studies $(STUDIES) --or-show
 
-smoke: $(READY) ## the same in about a minute, with fewer trials
+smoke: $(READY) ## the same in under a minute, with fewer trials
 	$(BIN)/nt-study launch hyperiqa --preset smoke --name smoke --studies $(STUDIES) --or-show
 
 test: $(READY) ## run the tests

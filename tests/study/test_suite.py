@@ -96,7 +96,7 @@ def test_a_doubtful_trial_is_named_by_the_audit(
     write_scores(path, scores, {"trial": "t001"})
     _, said, _ = run_here(monkeypatch, capsys, "audit", "smoke", "--studies", study.path.parent)
     assert "t001: noise: random noise does nearly as well" in said
-    assert "3 of 4 trials give no reason to doubt" in said
+    assert "2 of 3 trials give no reason to doubt" in said
 
 
 def test_wrong_requests_are_one_sentence(
