@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.8
 STUDIES ?= studies
+BASELINES := hyperiqa dbcnn linearityiqa maniqa
+SWEEP = $(BIN)/nt-study sweep --data photos:small --seeds 3 --studies $(STUDIES)
 
-.PHONY: help setup demo smoke test test-slow lint format ui bench lock clean
+.PHONY: help setup demo smoke test test-slow lint format ui paper-small bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -44,6 +46,11 @@ format: $(READY) ## let ruff fix and format
 
 ui: $(READY) ## browse the studies in MLflow
 	$(BIN)/nt-study ui --studies $(STUDIES)
+
+paper-small: $(READY) ## the paper's experiments at small size, in about an hour; goes on where it was
+	for baseline in $(BASELINES); do $(SWEEP) $$baseline lam --full-suite reported || exit 1; done
+	$(SWEEP) hyperiqa step_size --values 0.001,0.01,0.1,1
+	$(SWEEP) hyperiqa intensity
 
 bench: $(READY) ## run the benchmarks
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

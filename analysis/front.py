@@ -86,6 +86,11 @@ class Front:
         losses = _losses(self.members, self.objectives)
         return self.members[np.lexsort((losses[:, 0], losses[:, 1]))[0]]
 
+    @property
+    def reported(self) -> TrialPoint | None:
+        """The NT trial to report: the knee, or the most robust member where the knee is the baseline."""
+        return next((point for point in (self.knee, self.most_robust) if point.lam > 0), None)
+
     def to_dict(self) -> dict[str, Any]:
         """The front as `nt-study front --json` prints it; values that are not finite numbers become None."""
         return {

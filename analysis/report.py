@@ -99,7 +99,7 @@ def _numbered(tables: Sequence[Table]) -> list[Table]:
 
 
 def _pair(result: StudyResult) -> Pair | None:
-    without, nt = result.front.baseline, result.nt_trial
+    without, nt = result.front.baseline, result.front.reported
     if without is None or nt is None:
         return None
     return Pair(

@@ -88,13 +88,7 @@ class StudyResult:
     @property
     def compared(self) -> list[TrialPoint]:
         """The λ=0 baseline and the reported NT trial, as far as they have finished."""
-        return [point for point in (self.front.baseline, self.nt_trial) if point is not None]
-
-    @property
-    def nt_trial(self) -> TrialPoint | None:
-        """The NT trial that is reported: the knee, or the most robust member where the knee is the baseline."""
-        candidates = (self.front.knee, self.front.most_robust)
-        return next((point for point in candidates if point.lam > 0), None)
+        return [point for point in (self.front.baseline, self.front.reported) if point is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ from trainables.objectives import objective
 FOLDER = Path(__file__).parent
 STAGE_PARAMETERS = ("lr", "weight_decay", "head_lr_ratio", "batch_size")
 """Training hyperparameters that a space may name beside `lam` and `step_size`; they apply to the last stage."""
-FullSuite = Literal["none", "front", "all"]
+FullSuite = Literal["none", "reported", "front", "all"]
+"""On which finished trials the full attack suite runs; `reported`: those in a report's tables."""
 Sampler = Literal["pareto_gp", "tpe", "nsga2", "gp", "qmc", "random", "grid"]
 
 

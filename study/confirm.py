@@ -8,11 +8,11 @@ from rich.console import Console
 
 from analysis.confirm import Confirmation, confirm_trial, undecided
 from analysis.front import Front
-from search_spaces.schema import FullSuite
 from study.directory import StudyDirectory
 from study.errors import StudyError
 from study.front import CONFIRMED, front_of
 from study.retrain import retrain, retrained_tables
+from trainables.config import BASELINE
 from trainables.files import write_atomically
 
 
@@ -22,8 +22,7 @@ def confirm(directory: StudyDirectory, seeds: int, console: Console) -> bool:
     members = [point.trial for point in front.members if not point.is_baseline]
     if not members:
         raise StudyError(f"the front of study {directory.name!r} holds no NT trial that could be confirmed")
-    full_suite: FullSuite = "all" if directory.read_study_file().suite else "none"
-    if not retrain(directory, seeds, members, console, full_suite=full_suite):
+    if not retrain(directory, seeds, members, console, attacked=[BASELINE, *members]):
         return False
     write_summary(directory, front)
     directory.send()

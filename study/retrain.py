@@ -6,15 +6,18 @@ another seed. So retraining is scheduled, recorded and resumed like any study.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
-from search_spaces.schema import FullSuite, Scheduler, StudyFile
+from search_spaces.schema import Scheduler, StudyFile
 from study.directory import StudyDirectory, create
 from study.frozen import software
-from study.run import run
+from study.run import attack, run
+from study.search import trial_name
+from study.suite import not_yet_attacked
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores
 from trainables.seeding import derive_seed
@@ -24,13 +27,19 @@ MEMBERS = "members.json"
 
 
 def retrain(
-    directory: StudyDirectory, seeds: int, members: list[str], console: Console, *, full_suite: FullSuite
+    directory: StudyDirectory, seeds: int, members: list[str], console: Console, *, attacked: Sequence[str] = ()
 ) -> bool:
-    """Train the trials `members` and the baseline with `seeds` new seeds. Returns whether all of it is finished."""
+    """Train the trials `members` and the baseline with `seeds` new seeds; run the full suite on those of `attacked`.
+
+    Returns whether all of it is finished.
+    """
     for number in range(1, seeds + 1):
         console.print(f"\n[bold]new seed {number} of {seeds}[/]")
-        if not run(seed_study(directory, number, members, full_suite), console, tracked=False, force=True):
+        replica = seed_study(directory, number, members)
+        if not run(replica, console, tracked=False, force=True):
             return False
+        if names := not_yet_attacked(replica, [_name_in(replica, trial) for trial in attacked]):
+            attack(replica, names, console)
     return True
 
 
@@ -39,12 +48,12 @@ def retrained_tables(directory: StudyDirectory, trial: str) -> list[pd.DataFrame
     return [read_scores(folder / SCORES) for folder in _retrainings(directory, trial)]
 
 
-def seed_study(directory: StudyDirectory, number: int, members: list[str], full_suite: FullSuite) -> StudyDirectory:
+def seed_study(directory: StudyDirectory, number: int, members: list[str]) -> StudyDirectory:
     """The folder of a seed, made or extended so that it holds all the members."""
     replica = StudyDirectory(directory.path / "confirm" / f"seed-{number}")
     known = list(replica.read_json(MEMBERS)["trials"]) if (replica.path / MEMBERS).exists() else []
     names = [*known, *(name for name in members if name not in known)]
-    study_file = _fixed_points(directory, number, names, full_suite)
+    study_file = _fixed_points(directory, number, names)
     if not known:
         create(replica.path.parent, replica.name, study_file)
         replica.write_split(directory.read_split())
@@ -55,7 +64,7 @@ def seed_study(directory: StudyDirectory, number: int, members: list[str], full_
     return replica
 
 
-def _fixed_points(directory: StudyDirectory, number: int, names: list[str], full_suite: FullSuite) -> StudyFile:
+def _fixed_points(directory: StudyDirectory, number: int, names: list[str]) -> StudyFile:
     study_file = directory.read_study_file()
     points = []
     for name in names:
@@ -69,7 +78,7 @@ def _fixed_points(directory: StudyDirectory, number: int, names: list[str], full
             "first_points": tuple(points),
             "scheduler": Scheduler(),
             "storage": None,
-            "full_suite": full_suite,
+            "full_suite": "none",
         }
     )
 
@@ -77,10 +86,15 @@ def _fixed_points(directory: StudyDirectory, number: int, names: list[str], full
 def _retrainings(directory: StudyDirectory, trial: str) -> list[Path]:
     found = []
     for seed in sorted((directory.path / "confirm").glob("seed-*")):
-        names = StudyDirectory(seed).read_json(MEMBERS)["trials"]
-        if trial != BASELINE and trial not in names:
+        replica = StudyDirectory(seed)
+        if trial != BASELINE and trial not in replica.read_json(MEMBERS)["trials"]:
             continue
-        folder = StudyDirectory(seed).trial(BASELINE if trial == BASELINE else f"t{names.index(trial):03d}")
+        folder = replica.trial(_name_in(replica, trial))
         if (folder / SCORES).exists():
             found.append(folder)
     return found
+
+
+def _name_in(replica: StudyDirectory, trial: str) -> str:
+    """What the study's trial is called in a seed's folder."""
+    return BASELINE if trial == BASELINE else trial_name(replica.read_json(MEMBERS)["trials"].index(trial))

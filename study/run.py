@@ -74,7 +74,7 @@ def run(
     study_file = directory.read_study_file()
     with directory.locked(), _logging_to(directory.driver_log), _disk_errors_explained(directory):
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
-        if search.remaining:
+        if search.remaining or _to_attack(directory, study_file):
             check_unchanged(directory, force=force)
             start_ray(study_file, directory.path.parent)
             with _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody) as changed:
@@ -101,7 +101,7 @@ def _run_trials(
     changed: Callable[[], None],
 ) -> None:
     from study.progress import Progress
-    from study.suite import run_suite, trials_to_attack
+    from study.suite import run_suite
     from study.summaries import summarise
     from study.tuner import run_trials
 
@@ -110,10 +110,18 @@ def _run_trials(
         def stop() -> bool:
             return interrupted.is_set() or search.gave_up is not None or directory.stop_requested()
 
-        with Progress(study_file, summarise(directory), console, changed) as progress:
-            run_trials(directory, study_file, search, [progress], stop)
-        if study_file.full_suite != "none" and not stop() and search.remaining == 0:
-            run_suite(directory, trials_to_attack(directory, study_file.full_suite), console)
+        if search.remaining:
+            with Progress(study_file, summarise(directory), console, changed) as progress:
+                run_trials(directory, study_file, search, [progress], stop)
+        if not stop() and search.remaining == 0:
+            run_suite(directory, _to_attack(directory, study_file), console)
+
+
+def _to_attack(directory: StudyDirectory, study_file: StudyFile) -> list[str]:
+    """The finished trials that the full suite has still to run on, if the study wants it."""
+    from study.suite import trials_to_attack
+
+    return [] if study_file.full_suite == "none" else trials_to_attack(directory, study_file.full_suite)
 
 
 @contextlib.contextmanager
@@ -136,7 +144,7 @@ def _nobody() -> None:
 
 def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) -> None:
     """Run the full attack suite on a study's finished trials, and refresh its front and MLflow's record."""
-    from study.suite import run_suite, trials_to_attack
+    from study.suite import trials_to_attack
     from study.tracking import sync
 
     study_file = directory.read_study_file()
@@ -146,10 +154,17 @@ def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) ->
     if not trials:
         console.print(f"every trial has been attacked with {', '.join(study_file.suite)} already")
         return
-    with directory.locked(), _logging_to(directory.driver_log):
-        start_ray(study_file, directory.path.parent)
-        run_suite(directory, trials, console)
+    attack(directory, trials, console)
     sync(directory)
+
+
+def attack(directory: StudyDirectory, trials: list[str], console: Console) -> None:
+    """Run the study file's suite on some of a study's finished trials."""
+    from study.suite import run_suite
+
+    with directory.locked(), _logging_to(directory.driver_log):
+        start_ray(directory.read_study_file(), directory.path.parent)
+        run_suite(directory, trials, console)
 
 
 @contextlib.contextmanager

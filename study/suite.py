@@ -16,11 +16,15 @@ from study.summaries import TrialSummary, summarise
 from trainables.config import BASELINE, TrialConfig, trial_config_from_dict
 
 if TYPE_CHECKING:
+    from trainables.attacks import Suite
+    from trainables.attacks.base import Attack
     from trainables.audit import Flag
+    from trainables.data.store import ImageStore
+    from trainables.views import Images
 
 log = logging.getLogger(__name__)
 
-Extent = Literal["front", "all"]
+Extent = Literal["reported", "front", "all"]
 
 
 def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console) -> None:
@@ -32,28 +36,41 @@ def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console
     if not trials:
         return
     wanted = resources_of_trials(directory.read_study_file())
-    task = ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu, max_retries=1)(_attack)
-    # The first one makes what all share (surrogates, adversaries); the others then only map it.
-    first, *others = trials
-    pending = {task.remote(directory.address, first): first}
+    task = ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu, max_retries=1)
+    # What all share (surrogates, adversaries) is made once; the trials then only map it.
+    ray.get(task(_prepare).remote(directory.address))
+    attack = task(_attack)
+    pending = {attack.remote(directory.address, trial): trial for trial in trials}
     while pending:
         (done,), _ = ray.wait(list(pending))
         trial = pending.pop(done)
         directory.fetch_trial(trial)
         console.print(f"{trial}: attacked with {', '.join(ray.get(done))}", highlight=False)
-        if trial == first:
-            pending |= {task.remote(directory.address, other): other for other in others}
 
 
 def trials_to_attack(directory: StudyDirectory, extent: Extent) -> list[str]:
-    """The baseline, then the front's members or every complete trial, as far as their tables lack some of the suite."""
+    """The baseline and the trials of `extent`, as far as their tables lack some of the suite.
+
+    "reported": what a report compares with the baseline, and the paper's λ and h; "front": the front's members.
+    """
     trials = summarise(directory)
     names = [trial.trial for trial in trials if trial.state == "complete"]
-    if extent == "front":
-        members = {member.trial for member in front_of(directory, trials).members}
-        names = [name for name in names if name in members or name == BASELINE]
-    suite = directory.read_study_file().suite
-    return [name for name in names if not set(suite) <= set(attacks_of(directory.trial(name)))]
+    if not names:
+        return []
+    if extent != "all":
+        front = front_of(directory, trials)
+        points = front.members if extent == "front" else [point for point in front.points if point.is_paper_setting]
+        members = {BASELINE, *(point.trial for point in points)}
+        if extent == "reported" and front.reported is not None:
+            members.add(front.reported.trial)
+        names = [name for name in names if name in members]
+    return not_yet_attacked(directory, names)
+
+
+def not_yet_attacked(directory: StudyDirectory, trials: Sequence[str]) -> list[str]:
+    """Those of `trials` whose tables lack some of the suite."""
+    suite = set(directory.read_study_file().suite)
+    return [name for name in trials if not suite <= set(attacks_of(directory.trial(name)))]
 
 
 def attacks_of(folder: Path) -> list[str]:
@@ -83,34 +100,63 @@ def read_config(folder: Path) -> TrialConfig:
     return trial_config_from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
+def make_adversaries(directory: StudyDirectory, device: str = "cpu") -> list[str]:
+    """Make the surrogates and black-box images that the suite needs and the cache lacks; returns their labels."""
+    from trainables.attacks import SURROGATES
+
+    suite = directory.read_study_file().suite
+    black_box = {label: entry for label, entry in suite.items() if entry["name"] in SURROGATES}
+    _ready_attacks(directory, black_box, device)
+    return list(black_box)
+
+
+def _prepare(address: str) -> None:
+    directory = open_directory(address)
+    directory.fetch_for(BASELINE)
+    make_adversaries(directory, _device())
+
+
 def _attack(address: str, trial: str) -> list[str]:
-    import torch
+    from trainables.suite import attack_trial
 
-    from trainables.data import open_dataset
-    from trainables.files import default_cache_dir
-    from trainables.suite import attack_trial, load_trial_model, prepare_suite
-
-    torch.set_num_threads(1)
     directory = open_directory(address)
     for name in (BASELINE, trial):
         directory.fetch_for(name)
-    study_file = directory.read_study_file()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    images, rows = (
-        open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store,
-        directory.read_split(),
-    )
-    folder, base = directory.trial(trial), directory.trial(BASELINE)
+    folder, device = directory.trial(trial), _device()
     done = attacks_of(folder)
-    attacks = prepare_suite(
-        {label: entry for label, entry in study_file.suite.items() if label not in done},
-        images,
-        rows,
+    lacking = {label: entry for label, entry in directory.read_study_file().suite.items() if label not in done}
+    attacks = _ready_attacks(directory, lacking, device)
+    labels = attack_trial(read_config(folder), folder, _images_of(directory), directory.read_split(), attacks, device)
+    directory.send_from(trial)
+    return labels
+
+
+def _ready_attacks(directory: StudyDirectory, suite: Suite, device: str) -> dict[str, Attack | Images]:
+    from trainables.files import default_cache_dir
+    from trainables.suite import load_trial_model, prepare_suite
+
+    base = directory.trial(BASELINE)
+    return prepare_suite(
+        suite,
+        _images_of(directory),
+        directory.read_split(),
         load_trial_model(read_config(base), base).to(device),
-        size=study_file.size,
+        size=directory.read_study_file().size,
         cache_dir=default_cache_dir(),
         device=device,
     )
-    labels = attack_trial(read_config(folder), folder, images, rows, attacks, device)
-    directory.send_from(trial)
-    return labels
+
+
+def _images_of(directory: StudyDirectory) -> ImageStore:
+    from trainables.data import open_dataset
+
+    study_file = directory.read_study_file()
+    return open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store
+
+
+def _device() -> str:
+    """Where a task attacks; it has been given one CPU, or a GPU."""
+    import torch
+
+    torch.set_num_threads(1)
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -13,7 +13,9 @@ from study.directory import StudyDirectory
 from study.errors import StudyError
 from study.retrain import retrain
 from study.run import run
+from study.suite import attacks_of
 from study.summaries import summarise
+from trainables.config import BASELINE
 
 Parameter = Literal["lam", "step_size", "intensity"]
 POINTS = 5
@@ -78,12 +80,15 @@ def intensity_suite(probe: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def sweep(directory: StudyDirectory, seeds: int, console: Console, mlflow: str | None = None) -> bool:
     """Run a sweep's study, then all its trials again with `seeds` - 1 new seeds. Returns whether all is finished.
 
-    What has been finished before is not run again.
+    What has been finished before is not run again. The full suite runs on every seed of a trial that it ran on.
     """
     if not run(directory, console, mlflow):
         return False
-    members = [trial.trial for trial in summarise(directory) if trial.state == "complete" and not trial.is_baseline]
-    return retrain(directory, seeds - 1, members, console, full_suite=directory.read_study_file().full_suite)
+    finished = [trial.trial for trial in summarise(directory) if trial.state == "complete"]
+    suite = directory.read_study_file().suite
+    attacked = [name for name in finished if suite and set(suite) <= set(attacks_of(directory.trial(name)))]
+    members = [name for name in finished if name != BASELINE]
+    return retrain(directory, seeds - 1, members, console, attacked=attacked)
 
 
 def _wide_enough(name: str, points: Sequence[dict[str, float]], axis: Any) -> dict[str, float]:

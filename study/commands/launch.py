@@ -27,7 +27,7 @@ def launch(
     storage: Annotated[str | None, typer.Option(help="Optuna storage as a database URL.")] = None,
     lam: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of λ.")] = None,
     step_size: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of h.")] = None,
-    full_suite: Annotated[str | None, typer.Option(help="Run every attack at the end on: none, front or all.")] = None,
+    full_suite: Annotated[str | None, typer.Option(help="Attack fully at the end: none, reported, front, all.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at a time, at most; 1 runs them serially.")] = None,
     mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
     studies: StudiesOption = STUDIES,

@@ -70,6 +70,6 @@ def _result(directory: StudyDirectory) -> StudyResult:
         eps=study_file.attacks[DEFAULT_ATTACK].get("eps", 0.005),
         planned_trials=study_file.trials + 1,
     )
-    if result.nt_trial is None:
+    if found.reported is None:
         return result
-    return dataclasses.replace(result, examples=examples_of(directory, result.nt_trial.trial))
+    return dataclasses.replace(result, examples=examples_of(directory, found.reported.trial))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -15,7 +14,7 @@ SURROGATE_NAMES = {"paq2piq": "paq2piq", "resnet50": "resnet50_substitute"}
 
 def suite(
     name: Annotated[str, typer.Argument(help="Name of the study.")],
-    on: Annotated[str, typer.Option(help="Which trials: front (and the baseline) or all.")] = "front",
+    on: Annotated[str, typer.Option(help="Which trials, beside the baseline: reported, front or all.")] = "front",
     studies: StudiesOption = STUDIES,
     address: AddressOption = None,
 ) -> None:
@@ -24,12 +23,13 @@ def suite(
 
     from study.directory import find
     from study.run import run_suite_of
+    from study.suite import Extent
 
     go_to(address)
-    if on not in ("front", "all"):
-        raise StudyError(f"--on is 'front' or 'all', not {on!r}")
-    directory, console = find(studies, name), Console()
-    run_suite_of(directory, "all" if on == "all" else "front", console)
+    extent = next((known for known in get_args(Extent) if known == on), None)
+    if extent is None:
+        raise StudyError(f"--on is one of {', '.join(get_args(Extent))}, not {on!r}")
+    run_suite_of(find(studies, name), extent, Console())
     audit(name, studies, as_json=False)
 
 
@@ -95,27 +95,14 @@ def build(
 ) -> None:
     """Make the black-box adversaries that a study's suite needs, so that attacking a trial costs one forward pass."""
     from study.directory import find
-    from study.suite import read_config
-    from trainables.attacks import SURROGATES
+    from study.suite import make_adversaries
     from trainables.config import BASELINE
-    from trainables.data import open_dataset
     from trainables.files import default_cache_dir
     from trainables.record import SCORES
-    from trainables.suite import load_trial_model, prepare_suite
 
     directory = find(studies, name)
-    study_file = directory.read_study_file()
-    base: Path = directory.trial(BASELINE)
-    if not (base / SCORES).exists():
+    if not (directory.trial(BASELINE) / SCORES).exists():
         raise StudyError(f"study {name!r} has no finished baseline yet; wait for it or run: nt-study resume {name}")
     directory.weights(BASELINE)
-    chosen = {label: entry for label, entry in study_file.suite.items() if entry["name"] in SURROGATES}
-    prepare_suite(
-        chosen,
-        open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store,
-        directory.read_split(),
-        load_trial_model(read_config(base), base),
-        size=study_file.size,
-        cache_dir=default_cache_dir(),
-    )
-    print(f"{', '.join(chosen) or 'nothing'}: ready in {default_cache_dir() / 'adversaries'}")
+    made = make_adversaries(directory)
+    print(f"{', '.join(made) or 'nothing'}: ready in {default_cache_dir() / 'adversaries'}")

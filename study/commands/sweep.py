@@ -20,7 +20,7 @@ def sweep(
     preset: Annotated[str | None, typer.Option(help="Ready-made study: demo, smoke or paper.")] = None,
     size: Annotated[str | None, typer.Option(help="Size of the network: small or paper.")] = None,
     data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
-    full_suite: Annotated[str | None, typer.Option(help="Run every attack on: none, front or all.")] = None,
+    full_suite: Annotated[str | None, typer.Option(help="Attack fully: none, reported, front or all.")] = None,
     mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
     studies: StudiesOption = STUDIES,
     address: AddressOption = None,

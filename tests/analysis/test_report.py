@@ -142,13 +142,13 @@ def test_a_score_table_that_was_not_given_is_named(tables):
 
 def test_the_reported_nt_trial_is_the_knee_unless_that_is_the_baseline(tables):
     whole = result(tables)
-    assert whole.nt_trial is not None and whole.nt_trial.trial == whole.front.knee.trial
-    assert result(tables, trials=("baseline",)).nt_trial is None
+    assert whole.front.reported is not None and whole.front.reported.trial == whole.front.knee.trial
+    assert result(tables, trials=("baseline",)).front.reported is None
     # Of two members, one better at each end, the knee is the accurate one.
     worse = tables | {"t001": tables["t001"].assign(mos=tables["t001"]["mos"].to_numpy()[::-1])}
     two = result(worse, trials=("baseline", "t001"))
     assert two.front.knee.is_baseline
-    assert two.nt_trial is not None and two.nt_trial.trial == "t001"
+    assert two.front.reported is not None and two.front.reported.trial == "t001"
 
 
 def test_seeds_join_the_study_s_own_trials_in_every_spread(tables):

@@ -36,7 +36,7 @@ def retrain(directory: StudyDirectory, seeds: int) -> list[str]:
     """Leave what a confirmation of so many seeds leaves; returns the members."""
     members = [point.trial for point in front_of(directory).members if not point.is_baseline]
     for number in range(1, seeds + 1):
-        replica = seed_study(directory, number, members, "all")
+        replica = seed_study(directory, number, members)
         for place, name in enumerate([BASELINE, *(f"t{place:03d}" for place in range(len(members)))]):
             scores = score_table(100 * number + place, strength=20.0 / (place + 1), noise=6.0)
             write_scores(replica.trial(name) / SCORES, scores, {"trial": name})
@@ -49,7 +49,7 @@ def test_a_seed_is_a_study_of_the_front_s_points_with_another_seed(directory: St
     configs = [directory.read_json(f"trials/{name}/config.json") for name in members]
     for study_file in files:
         assert [point["lam"] for point in study_file.first_points] == [config["lam"] for config in configs]
-        assert (study_file.trials, study_file.scheduler.name, study_file.full_suite) == (len(members), "none", "all")
+        assert (study_file.trials, study_file.scheduler.name, study_file.full_suite) == (len(members), "none", "none")
     assert len({directory.read_study_file().seed, *(study_file.seed for study_file in files)}) == 3
 
 
@@ -61,7 +61,7 @@ def test_the_split_is_the_study_s_own(directory: StudyDirectory) -> None:
 
 def test_a_front_that_grew_extends_the_seeds_and_keeps_what_they_have(directory: StudyDirectory) -> None:
     members = retrain(directory, 1)
-    replica = seed_study(directory, 1, [*reversed(members)][:1], "all")
+    replica = seed_study(directory, 1, [*reversed(members)][:1])
     assert replica.read_json(MEMBERS)["trials"] == members
     assert (replica.trial("t000") / SCORES).exists()
 
