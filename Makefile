@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.8
 STUDIES ?= studies
+RECORDS ?= docs/results/records
 BASELINES := hyperiqa dbcnn linearityiqa maniqa
 SWEEP = $(BIN)/nt-study sweep --data photos:small --seeds 3 --studies $(STUDIES)
 
-.PHONY: help setup demo smoke test test-slow lint format ui paper-small bench lock clean
+.PHONY: help setup demo smoke test test-slow lint format ui paper-small results bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +52,11 @@ paper-small: $(READY) ## the paper's experiments at small size, in about an hour
 	for baseline in $(BASELINES); do $(SWEEP) $$baseline lam --full-suite reported || exit 1; done
 	$(SWEEP) hyperiqa step_size --values 0.001,0.01,0.1,1
 	$(SWEEP) hyperiqa intensity
+	$(MAKE) results RECORDS=$(STUDIES) KEEP="--records docs/results/records"
+
+results: $(READY) ## write docs/results from the records kept there
+	$(BIN)/nt-study report $(BASELINES:%=%-lam) --studies $(RECORDS) $(KEEP) --out docs/results
+	$(BIN)/nt-study report hyperiqa-step_size hyperiqa-intensity --studies $(RECORDS) $(KEEP) --out docs/results/ablations
 
 bench: $(READY) ## run the benchmarks
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

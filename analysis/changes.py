@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import pandas as pd
 import scipy.stats
 
 from analysis.labels import title
 from analysis.metrics import Interval, difference, value
 from analysis.tables import Cell, Entry, Pair, Table, suffixed
 
-CLEAN_CLAIMS = {"gradient_l1": "falls", "srocc": "falls"}
-ATTACK_CLAIMS = {"rmse_attacked": "falls", "srocc_attacked": "rises", "r_robustness": "rises"}
+Claim = Literal["falls", "rises"]
+CLEAN_CLAIMS: dict[str, Claim] = {"gradient_l1": "falls", "srocc": "falls"}
+ATTACK_CLAIMS: dict[str, Claim] = {"rmse_attacked": "falls", "srocc_attacked": "rises", "r_robustness": "rises"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +28,19 @@ class Change:
 
     baseline: str
     metric: str
-    claim: str
-    """"falls" or "rises"."""
+    claim: Claim
     difference: Interval
     """95 % interval: over images with one training seed each, over seeds with several."""
 
     @property
     def verdict(self) -> str:
-        """Whether the interval lies on the claimed side of 0: "holds", "does not hold", or "undecided"."""
-        low, high = self.difference.low, self.difference.high
-        if self.claim == "falls":
-            low, high = -high, -low
-        return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
+        return verdict(self.difference, self.claim)
+
+
+def verdict(change: Interval, claim: Claim) -> str:
+    """Whether the interval lies on the claimed side of 0: "holds", "does not hold", or "undecided"."""
+    low, high = (-change.high, -change.low) if claim == "falls" else (change.low, change.high)
+    return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
 
 
 def changes(pair: Pair, split: str) -> list[Change]:
@@ -47,7 +49,7 @@ def changes(pair: Pair, split: str) -> list[Change]:
     for attack in pair.attacks:
         claims |= {suffixed(name, attack): claim for name, claim in ATTACK_CLAIMS.items()}
     return [
-        Change(baseline=pair.baseline, metric=name, claim=claim, difference=_difference(pair, split, name))
+        Change(baseline=pair.name, metric=name, claim=claim, difference=change_of(pair, split, name))
         for name, claim in claims.items()
     ]
 
@@ -76,17 +78,25 @@ def _cell(change: Change) -> Cell:
     return Cell(metric=change.metric, entries=(Entry(value=found.value, low=found.low, high=found.high),))
 
 
-def _difference(pair: Pair, split: str, name: str) -> Interval:
+def change_of(pair: Pair, split: str, name: str) -> Interval:
+    """A metric with NT minus without: over images, paired, with one seed each, else over seeds."""
     if len(pair.without) == len(pair.nt) == 1:
         return difference(pair.without[0], pair.nt[0], split, name)
-    return _between_seeds(pair.without, pair.nt, split, name)
+    before, after = ([value(table, split, name) for table in tables] for tables in (pair.without, pair.nt))
+    return between_seeds(before, after)
 
 
-def _between_seeds(
-    without: Sequence[pd.DataFrame], nt: Sequence[pd.DataFrame], split: str, name: str, level: float = 0.95
-) -> Interval:
-    """Welch's t-interval of the difference of means; NaN bounds when one side has a single seed."""
-    before, after = ([value(table, split, name) for table in tables] for tables in (without, nt))
+def over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Mean of a seed's number each with Student's t-interval; NaN bounds for a single seed."""
+    centre = float(np.mean(values))
+    if len(values) < 2 or not np.isfinite(values).all():
+        return Interval(value=centre, low=np.nan, high=np.nan)
+    half = scipy.stats.sem(values) * scipy.stats.t.ppf((1 + level) / 2, len(values) - 1)
+    return Interval(value=centre, low=centre - float(half), high=centre + float(half))
+
+
+def between_seeds(before: Sequence[float], after: Sequence[float], level: float = 0.95) -> Interval:
+    """Welch's t-interval of the difference of means, a number per seed; NaN bounds when one side has a single seed."""
     centre = float(np.mean(after) - np.mean(before))
     if min(len(before), len(after)) < 2 or not np.isfinite([*before, *after]).all():
         return Interval(value=centre, low=np.nan, high=np.nan)

@@ -13,6 +13,7 @@ from analysis.attack_series import series_over
 from analysis.changes import change_table
 from analysis.figures.images import example_grid
 from analysis.figures.printed import to_matplotlib, to_png
+from analysis.findings import as_text, findings
 from analysis.report_figures import SPLIT, Figure, StudyResult, comparison_figure, study_figures
 from analysis.report_page import report_page
 from analysis.tables import Pair, Table, attack_loss_table, paper_tables, step_size_table
@@ -23,7 +24,7 @@ LATEX_HEAD = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{docum
 
 
 def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
-    """`report.html`, `tables.md`, `tables.tex` (compiles), `tables/table_*` in four formats and `figures/*.png`.
+    """`report.html`, `findings.md`, `tables.md`, `tables.tex` (compiles), `tables/table_*`, `figures/*.png`.
 
     Raises ValueError when there is no study, when two share a name, and when several are of different data sets.
     """
@@ -33,6 +34,7 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
     shared = [comparison_figure(results)] if len(results) > 1 else []
     content = {
         "report.html": report_page(results, figures, shared, tables),
+        "findings.md": as_text(findings(report_pairs(results), results), results),
         "tables.md": "\n".join(as_markdown(table) for table in tables),
         "tables.tex": "\n".join([LATEX_HEAD, *(as_latex(table) for table in tables), r"\end{document}", ""]),
     }
@@ -49,10 +51,17 @@ def report_tables(results: Sequence[StudyResult]) -> list[Table]:
 
     Then Table 4 of every study that varied h at one λ, and Table S2 of those with attacks of several losses.
     """
-    pairs = [pair for pair in map(_pair, results) if pair is not None]
+    pairs = report_pairs(results)
     tables = [change_table(pairs, SPLIT), *paper_tables(pairs, SPLIT)] if pairs else []
     own = [table for result in results for table in (_step_sizes(result), *_attack_losses(result)) if table is not None]
     return tables + _numbered(own)
+
+
+def report_pairs(results: Sequence[StudyResult]) -> list[Pair]:
+    """The rows of the paper's tables, named by the study where several are of one baseline."""
+    pairs = [pair for pair in map(_pair, results) if pair is not None]
+    count = Counter(pair.baseline for pair in pairs)
+    return [pair if count[pair.baseline] > 1 else dataclasses.replace(pair, study="") for pair in pairs]
 
 
 def _require_distinct(results: Sequence[StudyResult]) -> None:
@@ -104,6 +113,7 @@ def _pair(result: StudyResult) -> Pair | None:
         return None
     return Pair(
         baseline=result.baseline,
+        study=result.front.study,
         without=result.tables(without.trial),
         nt=result.tables(nt.trial),
         data=result.data,

@@ -32,6 +32,12 @@ class Pair:
     nt: Sequence[pd.DataFrame]
     data: str
     """Fingerprint of the images and split; rows of different ones are not comparable."""
+    study: str = ""
+    """Names the row where several studies are of one baseline."""
+
+    @property
+    def name(self) -> str:
+        return self.study or self.baseline
 
     def __post_init__(self) -> None:
         if not self.without or not self.nt:
@@ -98,9 +104,7 @@ def clean_table(pairs: Sequence[Pair], split: str) -> Table:
         caption=f"Clean performance, scores against MOS, {split} images",
         head=("model, metric", "clean score against MOS"),
         rows=tuple(
-            (f"{pair.baseline}, {name.upper()}", (_cell(pair, name, split),))
-            for pair in pairs
-            for name in CLEAN_METRICS
+            (f"{pair.name}, {name.upper()}", (_cell(pair, name, split),)) for pair in pairs for name in CLEAN_METRICS
         ),
         notes=_notes(pairs),
     )
@@ -121,7 +125,7 @@ def attack_table(pairs: Sequence[Pair], key: str, split: str) -> Table:
         caption=f"{metric.removesuffix('_robustness').upper()} under attack, {split} images, scores of float images",
         head=("model, attack", *(_ROLES[role.removeprefix(metric)] for role in roles)),
         rows=tuple(
-            (f"{pair.baseline}, {attack}", tuple(_cell(pair, suffixed(role, attack), split) for role in roles))
+            (f"{pair.name}, {attack}", tuple(_cell(pair, suffixed(role, attack), split) for role in roles))
             for pair in pairs
             for attack in attacks
         ),

@@ -18,15 +18,27 @@ if TYPE_CHECKING:
 
 def report(
     names: Annotated[list[str], typer.Argument(help="Names of the studies.")],
-    out: Annotated[Path, typer.Option(help="Folder to write report.html, tables and figures to.")],
+    out: Annotated[Path, typer.Option(help="Folder to write report.html, findings.md, tables and figures to.")],
+    records: Annotated[
+        Path | None, typer.Option(help="Keep the studies' records (no weights) here, and report from them.")
+    ] = None,
     studies: StudiesOption = STUDIES,
 ) -> None:
-    """Write one offline page, the paper's tables in four formats and its figures, all from the score tables."""
+    """Write one offline page, what holds of the paper's claims, its tables in four formats and its figures.
+
+    All of it comes from the score tables; example images also need the trials' weights.
+    """
     from analysis.report import report_files
     from study.directory import find
+    from study.records import keep_records
     from trainables.files import write_atomically
 
-    files = report_files([_result(find(studies, name)) for name in names])
+    found = [find(studies, name) for name in names]
+    try:
+        kept = found if records is None else [keep_records(directory, records) for directory in found]
+    except OSError as error:
+        raise StudyError(f"cannot write to {records}: {error.strerror}; choose another --records") from None
+    files = report_files([_result(directory) for directory in kept])
     try:
         for name, content in files.items():
             write_atomically(out / name, content)
@@ -70,6 +82,6 @@ def _result(directory: StudyDirectory) -> StudyResult:
         eps=study_file.attacks[DEFAULT_ATTACK].get("eps", 0.005),
         planned_trials=study_file.trials + 1,
     )
-    if found.reported is None:
+    if found.reported is None or not directory.weights(found.reported.trial).exists():
         return result
     return dataclasses.replace(result, examples=examples_of(directory, found.reported.trial))

@@ -1,0 +1,305 @@
+"""Which of the paper's observations some studies bear out: claim by claim, with intervals, as plain text.
+
+The claims are those of Section 5 of the paper and its supplement; each is tested on test images by a difference or a
+trend whose interval must exclude 0. With several training seeds intervals are over seeds, else over images.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from analysis.attack_series import series_over
+from analysis.changes import Claim, between_seeds, change_of, over_seeds, verdict
+from analysis.front import TrialPoint
+from analysis.labels import number
+from analysis.metrics import Interval, value
+from analysis.report_figures import SPLIT, StudyResult
+from analysis.tables import Pair, suffixed
+
+BLACK_BOX = ("uap", "kor", "transfer")
+CONTROLS = ("noise",)
+FEWEST_POINTS = 3
+"""Trials that a trend needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    case: str
+    change: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A claim of the paper and what each model says of it."""
+
+    statement: str
+    source: str
+    """Where the paper makes it."""
+    quantity: str
+    claim: Claim
+    evidence: tuple[Evidence, ...]
+
+
+def findings(pairs: Sequence[Pair], results: Sequence[StudyResult]) -> list[Finding]:
+    """The claims that these studies can speak to. pairs: the models without and with NT, as in the tables."""
+    graded = {label for result in results for labels in _graded(result) for label in labels}
+    found = [*_under_attack(pairs, graded), *_without_attack(pairs), *_along_trials(results)]
+    found += [
+        Finding(
+            statement="NT lessens what an attack does to scores whatever the step size h",
+            source="Table 4",
+            quantity="change of attacked RMSE through NT",
+            claim="falls",
+            evidence=_per_step_size(results),
+        ),
+        Finding(
+            statement="NT lessens what an attack does to scores however strong it is",
+            source="Figure 6",
+            quantity="change of attacked RMSE through NT",
+            claim="falls",
+            evidence=_per_attack(pairs, "rmse_attacked", lambda attack: attack in graded),
+        ),
+    ]
+    return [finding for finding in found if finding.evidence]
+
+
+def as_text(found: Sequence[Finding], results: Sequence[StudyResult]) -> str:
+    """The account as Markdown: a line per claim, then each claim's cases, then what the audit doubts."""
+    verdicts = [Counter(verdict(one.change, finding.claim) for one in finding.evidence) for finding in found]
+    studies = ", ".join(result.front.study for result in results)
+    lines = [
+        "# What these studies bear out",
+        "",
+        f"Studies: {studies}. Trials chosen on validation images, measured on {SPLIT} images. "
+        "A claim holds in a case where the whole 95 % interval lies on its side of 0, does not hold where it lies on "
+        "the other side, and is undecided where the interval holds 0 or cannot be given. Intervals are over training "
+        "seeds (Welch's t for differences, Student's t for correlations), or over images where there is one seed.",
+        "",
+        "| claim | the paper | holds | does not | undecided |",
+        "|---|---|---:|---:|---:|",
+        *(
+            f"| {finding.statement} | {finding.source} | {count['holds']} | {count['does not hold']} "
+            f"| {count['undecided']} |"
+            for finding, count in zip(found, verdicts, strict=True)
+        ),
+    ]
+    for finding in found:
+        lines += [
+            "",
+            f"## {finding.statement}",
+            "",
+            f"{finding.source}. Measured: {finding.quantity}; claimed: it {_CLAIMED[finding.claim]}.",
+            "",
+            "| case | value [95 % interval] | |",
+            "|---|---:|---|",
+            *(
+                f"| {one.case} | {_text(one.change)} | {verdict(one.change, finding.claim)} |"
+                for one in finding.evidence
+            ),
+        ]
+    return "\n".join([*lines, "", *_doubts(results), ""])
+
+
+def _under_attack(pairs: Sequence[Pair], graded: set[str]) -> list[Finding]:
+    def white_box(attack: str) -> bool:
+        return _is_white_box(attack) and attack not in graded
+
+    return [
+        Finding(
+            statement="NT lessens what white-box attacks do to scores",
+            source="Table 2",
+            quantity="change of attacked RMSE through NT",
+            claim="falls",
+            evidence=_per_attack(pairs, "rmse_attacked", white_box),
+        ),
+        Finding(
+            statement="NT keeps the order of scores under white-box attacks",
+            source="Table 3",
+            quantity="change of SROCC before–after attack through NT",
+            claim="rises",
+            evidence=_per_attack(pairs, "srocc_attacked", white_box),
+        ),
+        Finding(
+            statement="NT lessens what black-box attacks do to scores",
+            source="Table 2",
+            quantity="change of attacked RMSE through NT",
+            claim="falls",
+            evidence=_per_attack(pairs, "rmse_attacked", _is_black_box),
+        ),
+        Finding(
+            statement="It helps more against white-box attacks than against black-box ones",
+            source="Table S7",
+            quantity="mean ΔRMSE under white-box attacks minus that under black-box attacks",
+            claim="falls",
+            evidence=tuple(
+                Evidence(case=pair.name, change=_white_against_black(pair, white_box))
+                for pair in pairs
+                if any(map(_is_black_box, pair.attacks))
+            ),
+        ),
+    ]
+
+
+def _without_attack(pairs: Sequence[Pair]) -> list[Finding]:
+    def clean(metric: str) -> tuple[Evidence, ...]:
+        return tuple(Evidence(case=pair.name, change=change_of(pair, SPLIT, metric)) for pair in pairs)
+
+    return [
+        Finding(
+            statement="The price is some accuracy on clean images",
+            source="Table 1",
+            quantity="change of clean SROCC through NT",
+            claim="falls",
+            evidence=clean("srocc"),
+        ),
+        Finding(
+            statement="NT shrinks the input gradient",
+            source="Theorem 1, Figure 4",
+            quantity="change of the gradient's mean L1 norm through NT",
+            claim="falls",
+            evidence=clean("gradient_l1"),
+        ),
+    ]
+
+
+def _along_trials(results: Sequence[StudyResult]) -> list[Finding]:
+    def norm(point: TrialPoint, table: pd.DataFrame) -> float:
+        return value(table, SPLIT, "gradient_l1")
+
+    def lam(point: TrialPoint, table: pd.DataFrame) -> float:
+        return point.lam
+
+    return [
+        Finding(
+            statement="The smaller a model's gradient, the more robust it is",
+            source="Figure 5",
+            quantity="rank correlation of gradient norm and R robustness over a study's trials",
+            claim="falls",
+            evidence=_trends(results, norm, "r_robustness"),
+        ),
+        Finding(
+            statement="The larger λ, the less an attack does to scores",
+            source="Figures 7, S5",
+            quantity="rank correlation of λ and attacked RMSE over a study's trials",
+            claim="falls",
+            evidence=_trends(_varying(results, "lam"), lam, "rmse_attacked"),
+        ),
+        Finding(
+            statement="The larger λ, the less accurate on clean images",
+            source="Figures 7, S5",
+            quantity="rank correlation of λ and clean SROCC over a study's trials",
+            claim="falls",
+            evidence=_trends(_varying(results, "lam"), lam, "srocc"),
+        ),
+    ]
+
+
+def _per_attack(pairs: Sequence[Pair], metric: str, wanted: Callable[[str], bool]) -> tuple[Evidence, ...]:
+    return tuple(
+        Evidence(case=f"{pair.name}, {attack}", change=change_of(pair, SPLIT, suffixed(metric, attack)))
+        for pair in pairs
+        for attack in pair.attacks
+        if wanted(attack)
+    )
+
+
+_CLAIMED = {"falls": "is below 0", "rises": "is above 0"}
+
+
+def _doubts(results: Sequence[StudyResult]) -> list[str]:
+    lines = ["## Is the robustness real?", ""]
+    for result in results:
+        doubted = {trial: sentences for trial, sentences in result.doubts.items() if sentences}
+        lines.append(f"- {result.front.study}: {len(doubted)} of {len(result.doubts)} trials give reason to doubt it.")
+        lines += [f"  - {trial}: {'; '.join(sentences)}" for trial, sentences in doubted.items()]
+    return lines
+
+
+def _text(change: Interval) -> str:
+    if not np.isfinite([change.low, change.high]).all():
+        return number(change.value)
+    return f"{number(change.value)} [{number(change.low)}, {number(change.high)}]"
+
+
+def _is_nt(point: TrialPoint) -> bool:
+    return point.lam > 0
+
+
+def _is_black_box(attack: str) -> bool:
+    return attack in BLACK_BOX
+
+
+def _is_white_box(attack: str) -> bool:
+    return attack not in BLACK_BOX + CONTROLS
+
+
+def _graded(result: StudyResult) -> list[list[str]]:
+    """Attacks of the study that differ in strength or loss alone: Figure 6 and Table S2 are made of them."""
+    return [labels for name in ("steps", "eps", "loss") for labels in series_over(result.attacks, name)]
+
+
+def _white_against_black(pair: Pair, white_box: Callable[[str], bool]) -> Interval:
+    white, black = (
+        [suffixed("rmse_attacked", attack) for attack in pair.attacks if kind(attack)]
+        for kind in (white_box, _is_black_box)
+    )
+
+    def gap(table: pd.DataFrame) -> float:
+        over_white, over_black = (np.mean([value(table, SPLIT, name) for name in names]) for names in (white, black))
+        return float(over_white - over_black)
+
+    return between_seeds([gap(table) for table in pair.without], [gap(table) for table in pair.nt])
+
+
+def _varying(results: Sequence[StudyResult], parameter: str) -> list[StudyResult]:
+    """Studies in which one of λ and h varies and the other does not."""
+    other = {"lam": "step_size", "step_size": "lam"}[parameter]
+    return [
+        result
+        for result in results
+        for swept in [[point for point in result.front.points if _is_nt(point)]]
+        if len({getattr(point, parameter) for point in swept}) >= FEWEST_POINTS
+        and len({getattr(point, other) for point in swept}) == 1
+    ]
+
+
+def _trends(
+    results: Sequence[StudyResult], along: Callable[[TrialPoint, pd.DataFrame], float], metric: str
+) -> tuple[Evidence, ...]:
+    """Spearman's correlation of `metric` with `along` over the trials of every study, the baseline among them."""
+    evidence = []
+    for result in results:
+        tables = [(point, result.tables(point.trial)) for point in result.front.points]
+        if len(tables) < FEWEST_POINTS:
+            continue
+        correlations = []
+        for seed in range(min(len(of) for _, of in tables)):
+            x = [along(point, of[seed]) for point, of in tables]
+            y = [value(of[seed], SPLIT, metric) for _, of in tables]
+            correlations.append(float(scipy.stats.spearmanr(x, y).statistic))
+        evidence.append(Evidence(case=result.front.study, change=over_seeds(correlations)))
+    return tuple(evidence)
+
+
+def _per_step_size(results: Sequence[StudyResult]) -> tuple[Evidence, ...]:
+    evidence = []
+    for result in _varying(results, "step_size"):
+        baseline = result.front.baseline
+        if baseline is None:
+            continue
+        for point in sorted(filter(_is_nt, result.front.points), key=lambda point: point.step_size):
+            pair = Pair(
+                baseline=result.baseline,
+                without=result.tables(baseline.trial),
+                nt=result.tables(point.trial),
+                data=result.data,
+            )
+            case = f"{result.front.study}, h = {point.step_size:g}"
+            evidence.append(Evidence(case=case, change=change_of(pair, SPLIT, "rmse_attacked")))
+    return tuple(evidence)
