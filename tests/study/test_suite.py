@@ -103,7 +103,7 @@ def test_wrong_requests_are_one_sentence(
     study: StudyDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, sentence in (
-        (("suite", "smoke", "--on", "some", "--studies", study.path.parent), "--on is 'front' or 'all'"),
+        (("suite", "smoke", "--on", "some", "--studies", study.path.parent), "--on is one of reported, front, all"),
         (("surrogate", "train", "vgg"), "there is no surrogate 'vgg'"),
     ):
         code, _, error = run_here(monkeypatch, capsys, *arguments)

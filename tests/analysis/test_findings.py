@@ -1,0 +1,117 @@
+"""The account of the paper's claims, on score tables whose answer is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from score_tables import score_table
+
+from analysis.changes import verdict
+from analysis.findings import Finding, as_text, findings
+from analysis.front import find_front
+from analysis.report import report_files, report_pairs
+from analysis.report_figures import StudyResult
+from trainables.objectives import measure
+
+Point = tuple[float, float, float]
+"""λ, h, and how much the attacks move the scores of such a model."""
+LAM_SWEEP: dict[str, Point] = {
+    "baseline": (0.0, 0.01, 9.0),
+    "t000": (1e-5, 0.01, 6.0),
+    "t001": (1e-4, 0.01, 3.0),
+    "t002": (1e-3, 0.01, 1.5),
+}
+ATTACKS = ("fgsm", "uap", "noise")
+
+
+def tables_of(noise: float, seed: int, attacks: tuple[str, ...]) -> pd.DataFrame:
+    return pd.concat(
+        [score_table(images=24, noise=noise, seed=seed, attacks=attacks, split=part) for part in ("validation", "test")]
+    )
+
+
+def study(
+    points: dict[str, Point], *, seeds: int = 3, name: str = "sweep", labels: tuple[str, ...] = ATTACKS, **more: Any
+) -> StudyResult:
+    scores = {
+        trial: [tables_of(noise + 0.1 * seed, seed, labels) for seed in range(seeds)]
+        for trial, (_, _, noise) in points.items()
+    }
+    trials = [
+        {
+            "trial": trial,
+            "lam": lam,
+            "step_size": step_size,
+            "state": "complete",
+            "validation": measure(scores[trial][0], "validation"),
+            "test": measure(scores[trial][0], "test"),
+            "is_baseline": trial == "baseline",
+        }
+        for trial, (lam, step_size, _) in points.items()
+    ]
+    return StudyResult(
+        front=find_front(name, trials),
+        baseline="hyperiqa",
+        data="aaaa",
+        scores={trial: tables[0] for trial, tables in scores.items()},
+        retrained={trial: tables[1:] for trial, tables in scores.items()},
+        **more,
+    )
+
+
+def found_in(*results: StudyResult) -> dict[str, Finding]:
+    return {finding.statement: finding for finding in findings(report_pairs(results), results)}
+
+
+def verdicts(finding: Finding) -> dict[str, str]:
+    return {one.case: verdict(one.change, finding.claim) for one in finding.evidence}
+
+
+def test_what_was_put_into_the_tables_is_found() -> None:
+    found = found_in(study(LAM_SWEEP))
+    assert verdicts(found["NT lessens what white-box attacks do to scores"]) == {"hyperiqa, fgsm": "holds"}
+    assert verdicts(found["NT lessens what black-box attacks do to scores"]) == {"hyperiqa, uap": "holds"}
+    assert verdicts(found["NT shrinks the input gradient"]) == {"hyperiqa": "holds"}
+    assert verdicts(found["The larger λ, the less an attack does to scores"]) == {"sweep": "holds"}
+    assert verdicts(found["The smaller a model's gradient, the more robust it is"]) == {"sweep": "holds"}
+    (price,) = found["The price is some accuracy on clean images"].evidence
+    assert price.change.low <= 0 <= price.change.high, "the clean scores of all trials are the same"
+    assert not any("whatever" in statement for statement in found), "nothing was varied but λ"
+
+
+def test_a_trend_the_other_way_does_not_hold() -> None:
+    backwards: dict[str, Point] = {
+        trial: (lam, step_size, 1 + index) for index, (trial, (lam, step_size, _)) in enumerate(LAM_SWEEP.items())
+    }
+    found = found_in(study(backwards))
+    assert verdicts(found["The larger λ, the less an attack does to scores"]) == {"sweep": "does not hold"}
+
+
+def test_one_seed_gives_a_trend_without_an_interval() -> None:
+    (one,) = found_in(study(LAM_SWEEP, seeds=1))["The larger λ, the less an attack does to scores"].evidence
+    assert one.change.value == -1 and verdict(one.change, "falls") == "undecided"
+
+
+def test_step_sizes_and_intensities_are_their_own_claims() -> None:
+    steps = {f"ifgsm{steps}": {"name": "ifgsm", "steps": steps} for steps in (1, 2, 3)}
+    swept: dict[str, Point] = {"baseline": (0.0, 0.01, 9.0)} | {
+        f"t00{row}": (1e-4, step_size, 3.0) for row, step_size in enumerate((0.001, 0.01, 0.1))
+    }
+    two: dict[str, Point] = {"baseline": LAM_SWEEP["baseline"], "t000": LAM_SWEEP["t002"]}
+    strong = study(two, name="strong", labels=("fgsm", *steps), attacks=steps)
+    found = found_in(study(swept, name="sizes"), strong)
+    assert verdicts(found["NT lessens what an attack does to scores whatever the step size h"]) == {
+        f"sizes, h = {step_size:g}": "holds" for step_size in (0.001, 0.01, 0.1)
+    }
+    graded = found["NT lessens what an attack does to scores whatever its steps, eps and loss"]
+    assert set(verdicts(graded)) == {f"strong, {label}" for label in steps}
+    assert "strong, ifgsm1" not in verdicts(found["NT lessens what white-box attacks do to scores"])
+
+
+def test_the_account_counts_what_it_lists_and_names_doubts() -> None:
+    result = study(LAM_SWEEP, doubts={"baseline": [], "t002": ["random noise does as well"]})
+    text = report_files([result])["findings.md"].decode()
+    assert text == as_text(findings(report_pairs([result]), [result]), [result])
+    assert "| NT lessens what white-box attacks do to scores | Table 2 | 1 | 0 | 0 |" in text
+    assert "- sweep: 1 of 2 trials give reason to doubt it." in text and "t002: random noise does as well" in text
