@@ -25,11 +25,11 @@ from ray import tune
 from ray.tune import Callback
 
 from search_spaces.schema import load_study_file
-from study.directory import StudyDirectory, create
-from study.frozen import software
-from study.ray_session import start_ray
-from study.search import DurableSearch, open_optuna
-from study.tracking import Tracker
+from study.cluster.session import start_ray
+from study.search.durable import DurableSearch, open_optuna
+from study.storage.directory import StudyDirectory, create
+from study.storage.frozen import software
+from study.tracking.tracker import Tracker
 from study.tuner import run_trials
 from study.unpickled import Unpickled
 from trainables.objectives import measure

@@ -19,9 +19,9 @@ import safetensors.torch
 import torch
 
 from search_spaces.schema import load_study_file
-from study.directory import StudyDirectory, create
-from study.projection import Projection
-from study.tracking import open_projection, project_of, store_of
+from study.storage.directory import StudyDirectory, create
+from study.tracking.projection import Projection
+from study.tracking.tracker import open_projection, project_of, store_of
 from trainables.config import BASELINE
 from trainables.data import open_dataset
 from trainables.models import create_model

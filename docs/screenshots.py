@@ -13,10 +13,10 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from study.commands.ui import places
-from study.directory import StudyDirectory
 from study.front import front_of
-from study.mlflow_server import Server
-from study.tracking import open_for_reading
+from study.storage.directory import StudyDirectory
+from study.tracking.server import Server
+from study.tracking.tracker import open_for_reading
 
 PICTURES = Path(__file__).with_name("img")
 PORT = 5055

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from study.directory import open_directory
 from study.errors import StudyError
+from study.storage.directory import open_directory
 from trainables.config import BASELINE
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from rich.console import Console
 
 from analysis.confirm import Confirmation, confirm_trial, undecided
 from analysis.front import Front
-from study.directory import StudyDirectory
 from study.errors import StudyError
 from study.front import CONFIRMED, front_of
 from study.retrain import retrain, retrained_tables
+from study.storage.directory import StudyDirectory
 from trainables.config import BASELINE
 from trainables.files import write_atomically
 

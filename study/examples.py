@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from analysis.figures.images import Example
-from study.directory import StudyDirectory
+from study.storage.directory import StudyDirectory
 from trainables.attacks import create_attack
 from trainables.config import trial_config_from_dict
 from trainables.data import open_dataset

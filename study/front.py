@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from analysis.front import Front, find_front
-from study.directory import StudyDirectory
-from study.summaries import TrialSummary, summarise
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import TrialSummary, summarise
 from trainables.files import write_atomically
 
 CONFIRMED = "confirmed.json"

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces.schema import StudyFile
-from study.summaries import TrialSummary
+from study.storage.summaries import TrialSummary
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
 

@@ -13,10 +13,10 @@ import pandas as pd
 from rich.console import Console
 
 from search_spaces.schema import Scheduler, StudyFile
-from study.directory import StudyDirectory, create
-from study.frozen import software
 from study.run import attack, run
-from study.search import trial_name
+from study.search.durable import trial_name
+from study.storage.directory import StudyDirectory, create
+from study.storage.frozen import software
 from study.suite import not_yet_attacked
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from search_spaces.schema import StudyFile
-from study.directory import StudyDirectory, check_new, create
+from study.cluster.session import start_ray
 from study.errors import StudyError
-from study.frozen import check_unchanged, check_weights, environment_of
-from study.ray_session import start_ray
+from study.storage.directory import StudyDirectory, check_new, create
+from study.storage.frozen import check_unchanged, check_weights, environment_of
 from trainables.config import BASELINE
 from trainables.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from study.search import DurableSearch
+    from study.search.durable import DurableSearch
     from study.suite import Extent
 
 
 def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here."""
-    from study.search import check_storage
+    from study.search.durable import check_storage
     from trainables.attacks import check_suite
     from trainables.data import open_dataset
     from trainables.data.split import MosScale, split_table
@@ -69,7 +69,7 @@ def run(
 
     StudyError when the study cannot go on, and when it would go on otherwise than it began, unless `force`.
     """
-    from study.search import DurableSearch, open_optuna
+    from study.search.durable import DurableSearch, open_optuna
 
     study_file = directory.read_study_file()
     with directory.locked(), _logging_to(directory.driver_log), _disk_errors_explained(directory):
@@ -101,8 +101,8 @@ def _run_trials(
     changed: Callable[[], None],
 ) -> None:
     from study.progress import Progress
+    from study.storage.summaries import summarise
     from study.suite import run_suite
-    from study.summaries import summarise
     from study.tuner import run_trials
 
     with _stop_on_interrupt(console) as interrupted:
@@ -127,7 +127,7 @@ def _to_attack(directory: StudyDirectory, study_file: StudyFile) -> list[str]:
 @contextlib.contextmanager
 def _recorded(directory: StudyDirectory, uri: str | None, console: Console) -> Iterator[Callable[[], None]]:
     """Keeps MLflow's record up with the study; yields what to call when something has changed."""
-    from study.tracking import Tracker
+    from study.tracking.tracker import Tracker
 
     tracker = Tracker(directory, uri, warn=console.print)
     tracker.start()
@@ -145,7 +145,7 @@ def _nobody() -> None:
 def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) -> None:
     """Run the full attack suite on a study's finished trials, and refresh its front and MLflow's record."""
     from study.suite import trials_to_attack
-    from study.tracking import sync
+    from study.tracking.tracker import sync
 
     study_file = directory.read_study_file()
     if not study_file.suite:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from study.directory import StudyDirectory, open_directory
 from study.front import front_of
-from study.summaries import TrialSummary, summarise
+from study.storage.directory import StudyDirectory, open_directory
+from study.storage.summaries import TrialSummary, summarise
 from trainables.config import BASELINE, TrialConfig, trial_config_from_dict
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console
     """Run the study file's `suite` on `trials` and add it to their records. Ray must have been started."""
     import ray
 
-    from study.ray_session import resources_of_trials
+    from study.cluster.session import resources_of_trials
 
     if not trials:
         return

@@ -9,12 +9,12 @@ import numpy as np
 from rich.console import Console
 
 from search_spaces.schema import StudyFile, load_study_file
-from study.directory import StudyDirectory
 from study.errors import StudyError
 from study.retrain import retrain
 from study.run import run
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import summarise
 from study.suite import attacks_of
-from study.summaries import summarise
 from trainables.config import BASELINE
 
 Parameter = Literal["lam", "step_size", "intensity"]

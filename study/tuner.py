@@ -13,10 +13,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search_spaces.schema import StudyFile
 from study.actor import TrialActor
-from study.directory import StudyDirectory
-from study.ray_session import resources_of_trials
-from study.scheduler import ParetoASHA
-from study.search import DurableSearch
+from study.cluster.session import resources_of_trials
+from study.search.durable import DurableSearch
+from study.search.scheduler import ParetoASHA
+from study.storage.directory import StudyDirectory
 from study.unpickled import Unpickled
 
 

@@ -14,8 +14,8 @@ from object_store import ObjectStore
 from ports import free_port
 from postgres_server import PROGRAMS, Postgres
 
-from study.directory import StudyDirectory
-from study.mlflow_server import Server
+from study.storage.directory import StudyDirectory
+from study.tracking.server import Server
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 collect_ignore_glob = [] if PROGRAMS else ["*/test_*_postgres.py"]

@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from study.directory import StudyDirectory
+from study.storage.directory import StudyDirectory
 from trainables.config import BASELINE
 
 KILLS = 20

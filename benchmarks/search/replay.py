@@ -33,8 +33,8 @@ from optuna.trial import TrialState
 
 from analysis import pareto
 from search_spaces.schema import StudyFile, load_study_file
-from study.halving import ParetoHalving
-from study.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
+from study.search.halving import ParetoHalving
+from study.search.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
 
 HERE = Path(__file__).parent
 REPLAYS = HERE / "replays.parquet"

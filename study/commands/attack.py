@@ -118,7 +118,7 @@ def _open(checkpoint: Path, model: str | None) -> Scorer:
         return load_published(checkpoint, model)
     if (checkpoint / SCORES).exists() and (checkpoint / "epochs.jsonl").exists():
         return load_trial_model(read_config(checkpoint), checkpoint)
-    from study.exported import load_exported
+    from study.export.reading import load_exported
 
     return load_exported(checkpoint)
 

@@ -15,7 +15,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Look a cluster file over before money is spent: its form, versions, security, values left to replace; offline."""
-    from study.cluster import check_cluster, read_cluster_file, start_command
+    from study.cluster.check import check_cluster, read_cluster_file, start_command
 
     config = read_cluster_file(file)
     problems = check_cluster(config)

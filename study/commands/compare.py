@@ -21,8 +21,8 @@ def compare(
 ) -> None:
     """Lay the fronts of several studies over each other: which baseline is the more robust at which accuracy."""
     from analysis.figures.pareto import pareto_html, pareto_png
-    from study.directory import find
     from study.front import front_of
+    from study.storage.directory import find
     from trainables.files import write_atomically
 
     if len(set(names)) < 2:
@@ -35,7 +35,7 @@ def compare(
     except OSError as error:
         raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
     if record:
-        from study.tracking import record_comparison
+        from study.tracking.tracker import record_comparison
 
         place = record_comparison(directories, out, mlflow)
     if as_json:

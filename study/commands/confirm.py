@@ -20,8 +20,8 @@ def confirm(
 
     from study.commands.front import confirmed_table
     from study.confirm import confirm as retrain
-    from study.directory import find
     from study.front import read_confirmed, refresh_front
+    from study.storage.directory import find
 
     go_to(address)
     directory, console = find(studies, name), Console()

@@ -32,8 +32,8 @@ def export(
     studies: StudiesOption = STUDIES,
 ) -> None:
     """Take a trained model home: weights, configuration, metrics, scores and a model card."""
-    from study.directory import find
-    from study.export import export as export_models
+    from study.export.writing import export as export_models
+    from study.storage.directory import find
 
     formats = [format_.value for format_ in format_ or []]
     for folder in export_models(find(studies, name), pick, out, force=force, formats=formats):
@@ -51,7 +51,7 @@ def score(
     """Score images with an exported model: 0 to 100, higher is better. CSV, or JSON with --json."""
     from dataclasses import asdict
 
-    from study.exported import score as score_images
+    from study.export.reading import score as score_images
 
     scores = score_images(folder, images, device)
     if not scores:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from analysis.front import Front, TrialPoint
-    from study.directory import StudyDirectory
+    from study.storage.directory import StudyDirectory
 
 
 def front(
@@ -24,8 +24,8 @@ def front(
     """Show a study's Pareto front: chosen on validation, reported on test."""
     from rich.console import Console
 
-    from study.directory import find
     from study.front import front_of, read_confirmed
+    from study.storage.directory import find
 
     directory = find(studies, name)
     found = front_of(directory)
@@ -42,8 +42,8 @@ def front(
 def show_end(directory: StudyDirectory, console: Console) -> None:
     """The front, where everything is, and what to do next."""
     from study.front import front_of
-    from study.mirror import place_of
-    from study.summaries import count_states, summarise
+    from study.storage.mirror import place_of
+    from study.storage.summaries import count_states, summarise
 
     trials = summarise(directory)
     found = front_of(directory, trials)

@@ -36,8 +36,8 @@ def launch(
 ) -> None:
     """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured."""
     from search_spaces.schema import load_study_file
-    from study.directory import exists, find
     from study.run import prepare
+    from study.storage.directory import exists, find
 
     go_to(address)
     overrides: dict[str, Any] = {
@@ -79,7 +79,7 @@ def resume(
     address: AddressOption = None,
 ) -> None:
     """Continue a study after Ctrl-C, a crash or a reboot; finished trials are kept, unfinished ones go on."""
-    from study.directory import find
+    from study.storage.directory import find
 
     go_to(address)
     directory = find(studies, name)
@@ -115,7 +115,7 @@ def _range(name: str, text: str | None) -> dict[str, float] | None:
 
 
 def _ask_again(directory: Any) -> None:
-    from study.search import retry_failed
+    from study.search.durable import retry_failed
 
     study_file = directory.read_study_file()
     with directory.locked():

@@ -12,7 +12,7 @@ import typer
 
 
 def _studies_folder(place: str) -> Path:
-    from study.mirror import studies_folder
+    from study.storage.mirror import studies_folder
 
     return studies_folder(place)
 
@@ -48,7 +48,7 @@ def go_to(address: str | None) -> None:
     """Run the whole command on the cluster when `address` is its dashboard, and exit; else have Ray join it."""
     if address is None:
         return
-    from study.submit import is_dashboard, submit, without_address
+    from study.cluster.submit import is_dashboard, submit, without_address
 
     if is_dashboard(address):
         raise typer.Exit(submit(address, without_address(sys.argv[1:])))

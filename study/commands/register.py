@@ -18,8 +18,8 @@ def register(
     as_json: JsonOption = False,
 ) -> None:
     """Put trained models into MLflow's registry as versions of BASELINE-nt with aliases."""
-    from study.directory import find
-    from study.registry import register as register_models
+    from study.storage.directory import find
+    from study.tracking.registry import register as register_models
 
     registered = register_models(find(studies, name), pick, mlflow)
     if as_json:

@@ -13,7 +13,7 @@ from study.errors import StudyError
 
 if TYPE_CHECKING:
     from analysis.report_figures import StudyResult
-    from study.directory import StudyDirectory
+    from study.storage.directory import StudyDirectory
 
 
 def report(
@@ -29,8 +29,8 @@ def report(
     All of it comes from the score tables; example images also need the trials' weights.
     """
     from analysis.report import report_files
-    from study.directory import find
-    from study.records import keep_records
+    from study.storage.directory import find
+    from study.storage.records import keep_records
     from trainables.files import write_atomically
 
     found = [find(studies, name) for name in names]
@@ -52,8 +52,8 @@ def _result(directory: StudyDirectory) -> StudyResult:
     from study.examples import examples_of
     from study.front import front_of
     from study.retrain import retrained_tables
+    from study.storage.summaries import summarise
     from study.suite import audit_study
-    from study.summaries import summarise
     from trainables.objectives import DEFAULT_ATTACK
     from trainables.record import SCORES, read_scores
 

@@ -15,7 +15,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far a study is, also while it runs in another terminal."""
-    from study.directory import find
+    from study.storage.directory import find
 
     if name is None:
         list_(studies, as_json)
@@ -60,8 +60,8 @@ def status(
 
 def list_(studies: StudiesOption = STUDIES, as_json: JsonOption = False) -> None:
     """List the studies."""
-    from study.directory import find_all
-    from study.mirror import place_of
+    from study.storage.directory import find_all
+    from study.storage.mirror import place_of
 
     found = [_facts(directory, with_trials=False) for directory in find_all(studies)]
     if as_json:
@@ -75,7 +75,7 @@ def list_(studies: StudiesOption = STUDIES, as_json: JsonOption = False) -> None
 
 
 def _facts(directory: Any, *, with_trials: bool) -> dict[str, Any]:
-    from study.summaries import count_states, seconds_left, summarise
+    from study.storage.summaries import count_states, seconds_left, summarise
 
     trials = summarise(directory)
     study_file = directory.read_study_file()

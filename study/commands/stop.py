@@ -17,7 +17,7 @@ def stop(
     studies: StudiesOption = STUDIES,
 ) -> None:
     """Ask a running study, wherever its driver is, to end gracefully; finished epochs are kept."""
-    from study.directory import find
+    from study.storage.directory import find
 
     directory = find(studies, name)
     owner = directory.owner()

@@ -21,8 +21,8 @@ def suite(
     """Run the full attack suite on a study's finished trials, add it to their records, and audit the result."""
     from rich.console import Console
 
-    from study.directory import find
     from study.run import run_suite_of
+    from study.storage.directory import find
     from study.suite import Extent
 
     go_to(address)
@@ -39,9 +39,9 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Say of each finished trial whether its robustness is to be believed, or its gradients may be masked."""
-    from study.directory import find
+    from study.storage.directory import find
+    from study.storage.summaries import summarise
     from study.suite import audit_study
-    from study.summaries import summarise
 
     directory = find(studies, name)
     trials = [trial for trial in summarise(directory) if trial.state == "complete"]
@@ -94,7 +94,7 @@ def build(
     studies: StudiesOption = STUDIES,
 ) -> None:
     """Make the black-box adversaries that a study's suite needs, so that attacking a trial costs one forward pass."""
-    from study.directory import find
+    from study.storage.directory import find
     from study.suite import make_adversaries
     from trainables.config import BASELINE
     from trainables.files import default_cache_dir

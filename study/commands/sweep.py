@@ -31,9 +31,9 @@ def sweep(
     """
     from rich.console import Console
 
-    from study.directory import exists, find
-    from study.mirror import place_of
     from study.run import prepare
+    from study.storage.directory import exists, find
+    from study.storage.mirror import place_of
     from study.sweep import Parameter, sweep_file
     from study.sweep import sweep as run_sweep
 

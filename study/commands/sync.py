@@ -16,8 +16,8 @@ def sync(
     studies: StudiesOption = STUDIES,
 ) -> None:
     """Make MLflow's record of a study from its folder, or complete it; doing it again changes nothing."""
-    from study.directory import find
-    from study.tracking import sync as sync_study
+    from study.storage.directory import find
+    from study.tracking.tracker import sync as sync_study
 
     recorded = sync_study(find(studies, name), mlflow, project=project)
     print(f"MLflow has all {recorded} trials of study {name!r}; browse them with: nt-study ui {name}")

@@ -11,7 +11,7 @@ from study.commands.options import STUDIES, MlflowOption, StudiesOption
 from study.errors import StudyError
 
 if TYPE_CHECKING:
-    from study.projection import Projection
+    from study.tracking.projection import Projection
 
 
 def ui(
@@ -23,10 +23,10 @@ def ui(
     """Start MLflow's UI on the studies and print where to look; Ctrl-C ends it."""
     import signal
 
-    from study.directory import find, find_all
-    from study.mirror import place_of
-    from study.mlflow_server import Server
-    from study.tracking import open_for_reading, store_of
+    from study.storage.directory import find, find_all
+    from study.storage.mirror import place_of
+    from study.tracking.server import Server
+    from study.tracking.tracker import open_for_reading, store_of
 
     chosen = [find(studies, name)] if name else find_all(studies)
     if not chosen:
@@ -53,16 +53,16 @@ def _show(projections: list[Projection], address: str) -> None:
 
 def places(projection: Projection) -> dict[str, str]:
     """Where in MLflow's UI a study's things are: what -> address behind the server's."""
-    from study import mlflow_links
-    from study.projection import STUDY
+    from study.tracking import links
+    from study.tracking.projection import STUDY
 
     study, experiment = projection.directory.name, projection.experiment
     run_id = projection.runs[STUDY].info.run_id
     trials = [run.info.run_id for trial, run in projection.runs.items() if trial != STUDY]
     return {
-        "front": mlflow_links.plot(experiment, run_id),
-        "summary": mlflow_links.overview(experiment, run_id),
-        "trials": mlflow_links.trials(experiment, study),
-        "charts": mlflow_links.charts(experiment, study),
-        "comparison": mlflow_links.comparison(experiment, trials),
+        "front": links.plot(experiment, run_id),
+        "summary": links.overview(experiment, run_id),
+        "trials": links.trials(experiment, study),
+        "charts": links.charts(experiment, study),
+        "comparison": links.comparison(experiment, trials),
     }

@@ -20,8 +20,8 @@ from ports import free_port
 from analysis.figures.panel import Points
 from analysis.figures.pareto import pareto_panel
 from analysis.front import Front
-from study.directory import StudyDirectory
 from study.front import front_of
+from study.storage.directory import StudyDirectory
 
 pytestmark = pytest.mark.slow
 

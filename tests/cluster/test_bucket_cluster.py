@@ -11,9 +11,9 @@ from object_store import ObjectStore
 from running_cluster import RunningCluster
 
 from benchmarks.search.kills import write_study_file
-from study.directory import find
-from study.mirror import studies_folder
-from study.summaries import summarise
+from study.storage.directory import find
+from study.storage.mirror import studies_folder
+from study.storage.summaries import summarise
 
 TRIALS = 2
 

@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from study.cluster import PLACEHOLDER, check_cluster, exact_versions, read_cluster_file
+from study.cluster.check import PLACEHOLDER, check_cluster, exact_versions, read_cluster_file
 from study.commands.cluster import check
 from study.errors import StudyError
 

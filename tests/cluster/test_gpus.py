@@ -17,9 +17,9 @@ from pathlib import Path
 from ray import tune
 
 from search_spaces.schema import load_study_file
-from study.directory import create
-from study.ray_session import start_ray
-from study.search import DurableSearch, open_optuna
+from study.storage.directory import create
+from study.cluster.session import start_ray
+from study.search.durable import DurableSearch, open_optuna
 from study.tuner import run_trials
 
 

@@ -13,7 +13,7 @@ from object_store import ObjectStore
 from ports import free_port
 from running_cluster import RunningCluster
 
-from study.submit import without_address
+from study.cluster.submit import without_address
 
 pytestmark = pytest.mark.slow
 
@@ -23,9 +23,9 @@ from pathlib import Path
 
 from search_spaces.schema import load_study_file
 from study.errors import StudyError
-from study.ray_session import start_ray
-from study.mirror import studies_folder
-from study.submit import submit
+from study.cluster.session import start_ray
+from study.storage.mirror import studies_folder
+from study.cluster.submit import submit
 
 studies = studies_folder(sys.argv[1])
 said = {}

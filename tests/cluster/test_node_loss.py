@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from running_cluster import RunningCluster
 
-from study.directory import StudyDirectory
-from study.summaries import summarise
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import summarise
 
 EPOCHS = 150  # long enough for trials on two nodes to be in their middle together
 STUDY = f"""

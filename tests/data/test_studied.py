@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from release_fixtures import livec_labels, write_image, write_livec
 
-from study.directory import StudyDirectory
-from study.frozen import check_unchanged
+from study.storage.directory import StudyDirectory
+from study.storage.frozen import check_unchanged
 
 PREPARE = """
 import sys

@@ -13,8 +13,8 @@ from command_line import run_here
 from PIL import Image
 from written_study import write_study
 
-from study.directory import StudyDirectory
-from study.export import export
+from study.export.writing import export
+from study.storage.directory import StudyDirectory
 from trainables.attacks.uap import save_perturbation
 from trainables.metrics import rmse, srocc
 from trainables.models import create_model

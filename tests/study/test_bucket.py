@@ -15,14 +15,14 @@ from object_store import ObjectStore
 from ports import free_port
 from written_study import write_study
 
-from study import lease
-from study.directory import StudyDirectory, find, find_all, open_directory
 from study.errors import StudyError
-from study.journal import PIECES, JournalStorage
-from study.lease import Lease
-from study.mirror import Mirror, mirror_of, studies_folder
-from study.search import DurableSearch, open_optuna
-from study.summaries import summarise
+from study.search.durable import DurableSearch, open_optuna
+from study.storage import lease
+from study.storage.directory import StudyDirectory, find, find_all, open_directory
+from study.storage.journal import PIECES, JournalStorage
+from study.storage.lease import Lease
+from study.storage.mirror import Mirror, mirror_of, studies_folder
+from study.storage.summaries import summarise
 from trainables.config import BASELINE
 
 Machine = Callable[[str], Path]
@@ -149,16 +149,16 @@ def test_commands_read_a_bucket_from_an_empty_machine(
 def test_one_driver_at_a_time_on_whatever_machine(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     first = write_study(machine("a"), "s")
     first.send()
-    monkeypatch.setattr("study.directory.socket.gethostname", lambda: "machine-a")
+    monkeypatch.setattr("study.storage.directory.socket.gethostname", lambda: "machine-a")
     with first.locked():
-        monkeypatch.setattr("study.directory.socket.gethostname", lambda: "machine-b")
+        monkeypatch.setattr("study.storage.directory.socket.gethostname", lambda: "machine-b")
         second = find(machine("b"), "s")
         owner = second.owner()
         assert owner is not None and owner["host"] == "machine-a"
         with pytest.raises(StudyError, match=r"is being run by process \d+ on machine-a"), second.locked():
             raise AssertionError("two drivers")
         assert first.owner() is not None, "the refused one took nothing with it"
-        monkeypatch.setattr("study.directory.socket.gethostname", lambda: "machine-a")
+        monkeypatch.setattr("study.storage.directory.socket.gethostname", lambda: "machine-a")
     assert second.owner() is None
     with second.locked():
         assert second.owner() is not None

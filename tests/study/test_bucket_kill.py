@@ -13,11 +13,11 @@ import pytest
 from object_store import ObjectStore
 
 from benchmarks.search.kills import EPOCHS, TRIALS, write_study_file
-from study.directory import StudyDirectory, find
-from study.exported import load_exported
-from study.mirror import mirror_of, studies_folder
-from study.search import open_optuna
-from study.summaries import read_epochs, summarise
+from study.export.reading import load_exported
+from study.search.durable import open_optuna
+from study.storage.directory import StudyDirectory, find
+from study.storage.mirror import mirror_of, studies_folder
+from study.storage.summaries import read_epochs, summarise
 from trainables.config import BASELINE
 
 

@@ -16,10 +16,10 @@ from analysis.confirm import confirm_trial, undecided
 from analysis.metrics import interval, mean_interval
 from study.commands.front import front
 from study.confirm import confirm, confirmations, write_summary
-from study.directory import StudyDirectory
 from study.errors import StudyError
 from study.front import front_of, read_confirmed
 from study.retrain import MEMBERS, seed_study
+from study.storage.directory import StudyDirectory
 from trainables.config import BASELINE
 from trainables.objectives import measure
 from trainables.record import SCORES, write_scores

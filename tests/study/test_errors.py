@@ -12,8 +12,8 @@ import pytest
 
 from search_spaces.schema import load_study_file
 from study.cli import main
-from study.directory import StudyDirectory, create
 from study.errors import StudyError
+from study.storage.directory import StudyDirectory, create
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

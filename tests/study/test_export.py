@@ -18,11 +18,11 @@ from command_line import run_here
 from PIL import Image
 from written_study import write_study
 
-from study.directory import StudyDirectory
 from study.errors import StudyError
-from study.export import export
-from study.exported import find_images, load_exported, score
+from study.export.reading import find_images, load_exported, score
+from study.export.writing import export
 from study.front import front_of
+from study.storage.directory import StudyDirectory
 from trainables.data import open_dataset
 from trainables.data.store import ImageStore
 from trainables.record import read_scores
@@ -63,7 +63,7 @@ def test_a_fresh_process_without_ray_and_mlflow_scores_as_the_study_did(knee: Pa
     program = (
         "import json, sys\n"
         "for name in ('ray', 'mlflow', 'optuna', 'pydantic'): sys.modules[name] = None\n"
-        "from study.exported import score\n"
+        "from study.export.reading import score\n"
         f"print(json.dumps({{one.image: one.score for one in score({str(knee)!r}, [{str(photos)!r}])}}))\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

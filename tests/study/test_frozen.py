@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from written_study import write_study
 
-from study import frozen
 from study.commands.launch import resume
 from study.commands.stop import stop
-from study.directory import StudyDirectory
 from study.errors import StudyError
-from study.frozen import differences, software
 from study.run import _disk_errors_explained
+from study.storage import frozen
+from study.storage.directory import StudyDirectory
+from study.storage.frozen import differences, software
 from trainables.files import write_atomically
 
 

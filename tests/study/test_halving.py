@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.halving import ParetoHalving, best, rung_epochs
+from study.search.halving import ParetoHalving, best, rung_epochs
 
 LOSSES = ("minimize", "minimize")
 Points = list[tuple[float, float]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.search.kills import drive, optuna_values, problems_of, run_and_kill, write_study_file
-from study.directory import StudyDirectory
+from study.storage.directory import StudyDirectory
 
 KILLS = 6
 

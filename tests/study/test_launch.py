@@ -17,9 +17,9 @@ import pytest
 from ports import free_port
 
 from analysis.pareto import as_losses, non_dominated
-from study.directory import StudyDirectory
-from study.search import objective_values
-from study.summaries import summarise
+from study.search.durable import objective_values
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import summarise
 from trainables.config import BASELINE
 from trainables.data import open_dataset
 from trainables.record import SCORES, read_scores

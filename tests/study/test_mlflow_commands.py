@@ -12,8 +12,8 @@ from mlflow_records import files_of, runs_of
 from ports import free_port
 from written_study import write_study
 
-from study.mlflow_server import Server
-from study.mlflow_store import connect
+from study.tracking.server import Server
+from study.tracking.store import connect
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 from ports import free_port
 
-from study.directory import StudyDirectory
 from study.front import front_of
-from study.mlflow_server import HOST, Server
-from study.mlflow_store import DEFAULTS, connect
-from study.registry import ALIASES, Registered, register
+from study.storage.directory import StudyDirectory
+from study.tracking.registry import ALIASES, Registered, register
+from study.tracking.server import HOST, Server
+from study.tracking.store import DEFAULTS, connect
 from trainables.data import open_dataset
 from trainables.record import read_scores
 

@@ -9,7 +9,7 @@ from command_line import run_here
 from written_study import write_study
 
 from study.commands.report import report
-from study.records import keep_records
+from study.storage.records import keep_records
 
 
 def files_in(folder: Path) -> dict[str, bytes]:

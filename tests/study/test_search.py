@@ -20,9 +20,9 @@ from postgres_server import PASSWORD, Postgres
 from written_study import write_trial
 
 from search_spaces.schema import Sampler, StudyFile, load_study_file
-from study.directory import StudyDirectory, create
 from study.errors import StudyError
-from study.search import DurableSearch, check_storage, objective_values, open_optuna, retry_failed
+from study.search.durable import DurableSearch, check_storage, objective_values, open_optuna, retry_failed
+from study.storage.directory import StudyDirectory, create
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores, write_scores
 

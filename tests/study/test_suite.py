@@ -13,10 +13,10 @@ import pytest
 import torch
 from command_line import run_here
 
-from study.directory import StudyDirectory
 from study.front import front_of
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import summarise
 from study.suite import attacks_of
-from study.summaries import summarise
 from trainables.attacks.uap import save_perturbation
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores, write_scores

@@ -9,8 +9,8 @@ import pytest
 from analysis.attack_series import series_over
 from search_spaces.schema import baselines
 from study.commands.sweep import sweep
-from study.directory import create
 from study.errors import StudyError
+from study.storage.directory import create
 from study.sweep import EPS, LOSSES, POINTS, STEPS, sweep_file
 from trainables.attacks import check_suite
 

@@ -19,13 +19,13 @@ from PIL import Image
 from ports import free_port
 from written_study import epoch_rows, score_table, write_epochs, write_study, write_trial
 
-from study.directory import StudyDirectory
 from study.errors import StudyError
-from study.mlflow_server import Server
-from study.mlflow_store import connect, read_link
-from study.summaries import summarise
-from study.tracking import Tracker, open_projection, store_of, sync
-from study.trial_report import draw_figures
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import summarise
+from study.tracking.server import Server
+from study.tracking.store import connect, read_link
+from study.tracking.tracker import Tracker, open_projection, store_of, sync
+from study.tracking.trial_report import draw_figures
 from trainables.objectives import measure
 from trainables.record import read_scores, write_scores
 

@@ -12,9 +12,9 @@ from postgres_server import Postgres
 from written_study import write_study
 
 from study.errors import StudyError
-from study.mlflow_server import Server
-from study.mlflow_store import PROJECT, connect, read_link
-from study.tracking import sync
+from study.tracking.server import Server
+from study.tracking.store import PROJECT, connect, read_link
+from study.tracking.tracker import sync
 
 PASSWORD = "a long password"
 USERS = """[mlflow]

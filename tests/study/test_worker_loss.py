@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from benchmarks.search.kills import write_study_file
-from study.directory import StudyDirectory
-from study.summaries import summarise
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import summarise
 
 EPOCHS = 4
 RUNGS = (1, 2)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from search_spaces.schema import StudyFile, load_study_file
-from study.directory import StudyDirectory, create
-from study.search import trial_name
+from study.search.durable import trial_name
+from study.storage.directory import StudyDirectory, create
 from trainables.config import BASELINE
 from trainables.objectives import measure
 from trainables.record import write_scores

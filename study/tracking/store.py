@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from study.directory import StudyDirectory
 from study.errors import StudyError
+from study.storage.directory import StudyDirectory
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.front import Front
-from study.directory import StudyDirectory
 from study.front import front_of, refresh_front
-from study.mlflow_links import view_tag
-from study.mlflow_store import PROJECT, experiment_of, find_runs, flatten, read_link, write_link
-from study.study_report import describe, hypervolumes, write_front_report
-from study.summaries import TrialSummary, searched_parameters, summarise_trial
-from study.trial_report import copy_files, draw_figures
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import TrialSummary, searched_parameters, summarise_trial
+from study.tracking.links import view_tag
+from study.tracking.store import PROJECT, experiment_of, find_runs, flatten, read_link, write_link
+from study.tracking.study_report import describe, hypervolumes, write_front_report
+from study.tracking.trial_report import copy_files, draw_figures
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis import pareto
 from analysis.front import Front, TrialPoint
-from study.mlflow_links import charts, plot, trials
-from study.trial_report import png
+from study.tracking.links import charts, plot, trials
+from study.tracking.trial_report import png
 from trainables.objectives import objective
 
 

@@ -8,8 +8,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from study.cluster.session import working_tree
 from study.errors import StudyError
-from study.ray_session import working_tree
 
 
 def is_dashboard(address: str | None) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.storages.journal import BaseJournalBackend
 
-from study.mirror import Mirror
+from study.storage.mirror import Mirror
 from trainables.files import write_atomically
 
 PIECES = 100

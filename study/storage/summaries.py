@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.schema import STAGE_PARAMETERS, StudyFile
-from study.directory import StudyDirectory
+from study.storage.directory import StudyDirectory
 from trainables.config import BASELINE, trial_config_from_dict
 from trainables.objectives import measure
 from trainables.record import SCORES, read_scores

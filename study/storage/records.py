@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from study.directory import StudyDirectory
+from study.storage.directory import StudyDirectory
 from trainables.files import write_atomically
 
 TRIAL = ("config.json", "epochs.jsonl", "result.json", "scores.parquet")

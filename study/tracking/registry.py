@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from analysis.front import Front, TrialPoint
-from study.directory import StudyDirectory
-from study.export import model_config, pick_points, write_model
+from study.export.writing import model_config, pick_points, write_model
 from study.front import front_of
-from study.tracking import errors_explained, open_for_reading, store_of
+from study.storage.directory import StudyDirectory
+from study.tracking.tracker import errors_explained, open_for_reading, store_of
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -55,7 +55,7 @@ class Registered:
 
 
 def register(directory: StudyDirectory, pick: str = "front", uri: str | None = None) -> list[Registered]:
-    """Register the picked trials' models (see `study.export`) and point the aliases at this study's choices.
+    """Register the picked trials' models (see `study.export.writing`) and point the aliases at this study's choices.
 
     A model that is registered already keeps its version. An alias moves only to a model that is picked. Raises
     StudyError for an unknown pick and for a store that cannot be used.
@@ -102,7 +102,7 @@ def save_pyfunc(directory: StudyDirectory, point: TrialPoint, folder: Path) -> N
     """Write a trial's export as an MLflow pyfunc model with signature, input example and our code."""
     import mlflow
 
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory(prefix="nt-study-") as scratch:
         export = Path(scratch) / "export"
         write_model(export, directory, front_of(directory), point)

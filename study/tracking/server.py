@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.errors import StudyError
-from study.mlflow_store import DEFAULTS
+from study.tracking.store import DEFAULTS
 
 HOST = "127.0.0.1"
 """Loopback only: MLflow's server asks nobody for a password."""

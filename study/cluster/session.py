@@ -20,11 +20,11 @@ import yaml
 
 from search_spaces.schema import Resources, StudyFile
 from study.errors import StudyError
-from study.mirror import mirror_of, studies_folder
+from study.storage.mirror import mirror_of, studies_folder
 
 MEMORY_PER_TRIAL = {"small": 1.2e9, "paper": 6e9}
 """Bytes that one trial's process needs on the CPU: measured for `small`, ResNet50 at batch 16 for `paper`."""
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOT_SENT = ["/data/", "/studies/", "/mlruns/", "/.venv/", "/.git/", "/docs/", "/tests/", "__pycache__", "*.egg-info"]
 """What of the working tree no trial needs; a leading slash keeps `trainables/data` in."""
 _JOIN_SECONDS = 5

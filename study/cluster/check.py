@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from search_spaces.schema import did_you_mean
-from study.cluster_aws import check_aws
+from study.cluster.aws import check_aws
 from study.errors import StudyError
 
 PLACEHOLDER = "CHANGE-ME"

@@ -7,9 +7,9 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search_spaces.schema import StudyFile
-from study.directory import StudyDirectory
-from study.halving import ParetoHalving
-from study.summaries import read_epochs
+from study.search.halving import ParetoHalving
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import read_epochs
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
 from trainables.objectives import objective

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.directory import StudyDirectory
-from study.summaries import TrialSummary
+from study.storage.directory import StudyDirectory
+from study.storage.summaries import TrialSummary
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores
 

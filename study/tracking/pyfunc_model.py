@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 
-from study.exported import load_exported, read_config, read_image, score_arrays
+from study.export.reading import load_exported, read_config, read_image, score_arrays
 from trainables.data.decode import decode_image
 
 DATA_URI = "data:image/"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
-from study.mirror import Mirror, Stamp
+from study.storage.mirror import Mirror, Stamp
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.schema import StudyFileError
-from study.directory import StudyDirectory
 from study.errors import StudyError
-from study.mlflow_links import plot
-from study.mlflow_store import PROJECT, connect, experiment_of, import_mlflow, read_link, store_uri, without_password
+from study.storage.directory import StudyDirectory
+from study.tracking.links import plot
+from study.tracking.store import PROJECT, connect, experiment_of, import_mlflow, read_link, store_uri, without_password
 
 if TYPE_CHECKING:
-    from study.projection import Projection
+    from study.tracking.projection import Projection
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def record_comparison(directories: Sequence[StudyDirectory], folder: Path, uri: 
 
 
 def open_projection(directory: StudyDirectory, store: str, project: str) -> Projection:
-    from study.projection import Projection
+    from study.tracking.projection import Projection
 
     return Projection(directory, connect(store), store, project)
 

@@ -13,11 +13,11 @@ from typing import Any, Literal
 from analysis.figures.pareto import pareto_png
 from analysis.front import Front, TrialPoint, finite_or_none
 from search_spaces.schema import did_you_mean
-from study.directory import StudyDirectory
 from study.errors import StudyError
-from study.exported import CONFIG, FORMAT, VERSION, load_exported, read_config
+from study.export.model_card import model_card
+from study.export.reading import CONFIG, FORMAT, VERSION, load_exported, read_config
 from study.front import front_of
-from study.model_card import model_card
+from study.storage.directory import StudyDirectory
 from trainables.config import trial_config_from_dict
 from trainables.models.scorer import Scorer
 from trainables.record import SCORES
@@ -85,7 +85,7 @@ def write_model(
     (folder / PICTURE).write_bytes(pareto_png(front))
     (folder / "README.md").write_text(model_card(config, front, point, formats), encoding="utf-8")
     if "onnx" in formats:
-        from study.onnx import write_onnx
+        from study.export.onnx import write_onnx
 
         write_onnx(load_exported(folder), folder)
 

@@ -18,11 +18,11 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.schema import StudyFile
-from study.directory import StudyDirectory
 from study.errors import StudyError
-from study.journal import JournalStorage
-from study.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
-from study.summaries import read_epochs
+from study.search.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
+from study.storage.directory import StudyDirectory
+from study.storage.journal import JournalStorage
+from study.storage.summaries import read_epochs
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
 from trainables.objectives import measure, objective

@@ -16,7 +16,7 @@ studies/
     front/                    front.json, pareto.html, pareto.png
 
 Where the studies are in a bucket, these are the files of a working copy, and what is said here of sending and fetching
-happens (`study/mirror.py`); in a plain folder there is nothing to send.
+happens (`study/storage/mirror.py`); in a plain folder there is nothing to send.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ import psutil
 
 from search_spaces.schema import StudyFile, did_you_mean, read_frozen
 from study.errors import StudyError
-from study.lease import Lease, ask_to_stop, read_holder
-from study.mirror import Mirror, mirror_of, place_of, studies_folder
+from study.storage.lease import Lease, ask_to_stop, read_holder
+from study.storage.mirror import Mirror, mirror_of, place_of, studies_folder
 from trainables.config import BASELINE
 from trainables.files import write_atomically
 from trainables.record import START_WEIGHTS, WEIGHTS

@@ -41,7 +41,7 @@ Chosen on the validation images; the test images were scored once, after the cho
 
 or in Python:
 
-    from study.exported import load_exported, score
+    from study.export.reading import load_exported, score
     score("DIR", ["photo.jpg"])          # files, folders, globs
     model = load_exported("DIR")         # (N, 3, {view["height"]}, {view["width"]}) in [0, 1] -> (N,)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from search_spaces.schema import StudyFile
-from study.directory import StudyDirectory
 from study.errors import StudyError
+from study.storage.directory import StudyDirectory
 
 if TYPE_CHECKING:
     from trainables.data.image_set import ImageSet
@@ -81,7 +81,7 @@ def software() -> dict[str, Any]:
 
 def code_version() -> str:
     """This checkout's commit, `+changes` when it has uncommitted ones; the package's version elsewhere."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists() or shutil.which("git") is None:
         return importlib.metadata.version("nt-study")
 
