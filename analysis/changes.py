@@ -64,7 +64,7 @@ def change_table(pairs: Sequence[Pair], split: str) -> Table:
         rows=tuple((label, (_cell(change),)) for label, change in found),
         notes=(
             "A claim holds where the whole interval lies on its side of 0 and is undecided where the interval holds 0. "
-            "Intervals are over the images, paired (one seed each), or over seeds (Welch's t).",
+            "Intervals are of paired differences: over images with one seed, over seeds (Student's t) with several.",
         ),
     )
 
@@ -79,11 +79,15 @@ def _cell(change: Change) -> Cell:
 
 
 def change_of(pair: Pair, split: str, name: str) -> Interval:
-    """A metric with NT minus without: over images, paired, with one seed each, else over seeds."""
-    if len(pair.without) == len(pair.nt) == 1:
-        return difference(pair.without[0], pair.nt[0], split, name)
-    before, after = ([value(table, split, name) for table in tables] for tables in (pair.without, pair.nt))
-    return between_seeds(before, after)
+    """A metric with NT minus without, paired: over seeds, or over images where both have but one seed in common."""
+    by_seed = seed_changes(pair, split, name)
+    return over_seeds(by_seed) if len(by_seed) > 1 else difference(pair.without[0], pair.nt[0], split, name)
+
+
+def seed_changes(pair: Pair, split: str, name: str) -> list[float]:
+    """A metric with NT minus without, for every seed that both have."""
+    seeds = zip(pair.without, pair.nt, strict=False)
+    return [value(nt, split, name) - value(without, split, name) for without, nt in seeds]
 
 
 def over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
@@ -93,12 +97,3 @@ def over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
         return Interval(value=centre, low=np.nan, high=np.nan)
     half = scipy.stats.sem(values) * scipy.stats.t.ppf((1 + level) / 2, len(values) - 1)
     return Interval(value=centre, low=centre - float(half), high=centre + float(half))
-
-
-def between_seeds(before: Sequence[float], after: Sequence[float], level: float = 0.95) -> Interval:
-    """Welch's t-interval of the difference of means, a number per seed; NaN bounds when one side has a single seed."""
-    centre = float(np.mean(after) - np.mean(before))
-    if min(len(before), len(after)) < 2 or not np.isfinite([*before, *after]).all():
-        return Interval(value=centre, low=np.nan, high=np.nan)
-    bounds = scipy.stats.ttest_ind(after, before, equal_var=False).confidence_interval(level)
-    return Interval(value=centre, low=float(bounds.low), high=float(bounds.high))

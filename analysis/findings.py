@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.stats
 
 from analysis.attack_series import series_over
-from analysis.changes import Claim, between_seeds, change_of, over_seeds, verdict
+from analysis.changes import Claim, change_of, over_seeds, seed_changes, verdict
 from analysis.front import TrialPoint
 from analysis.labels import number
 from analysis.metrics import Interval, value
@@ -33,6 +33,7 @@ FEWEST_POINTS = 3
 class Evidence:
     case: str
     change: Interval
+    by_seed: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +78,11 @@ def as_text(found: Sequence[Finding], results: Sequence[StudyResult]) -> str:
     lines = [
         "# What these studies bear out",
         "",
-        f"Studies: {studies}. Trials chosen on validation images, measured on {SPLIT} images. "
+        f"Studies: {studies}. A model's name stands for its study's knee (or most robust trial, where that is λ = 0) against "
+        f"λ = 0; chosen on validation images, measured on {SPLIT} images. "
         "A claim holds in a case where the whole 95 % interval lies on its side of 0, does not hold where it lies on "
         "the other side, and is undecided where the interval holds 0 or cannot be given. Intervals are over training "
-        "seeds (Welch's t for differences, Student's t for correlations), or over images where there is one seed.",
+        "seeds (Student's t, differences paired by seed), or over images where there is one seed.",
         "",
         "| claim | the paper | holds | does not | undecided |",
         "|---|---|---:|---:|---:|",
@@ -97,10 +99,11 @@ def as_text(found: Sequence[Finding], results: Sequence[StudyResult]) -> str:
             "",
             f"{finding.source}. Measured: {finding.quantity}; claimed: it {_CLAIMED[finding.claim]}.",
             "",
-            "| case | value [95 % interval] | |",
-            "|---|---:|---|",
+            "| case | mean [95 % interval] | each seed | |",
+            "|---|---:|---:|---|",
             *(
-                f"| {one.case} | {_text(one.change)} | {verdict(one.change, finding.claim)} |"
+                f"| {one.case} | {_text(one.change)} | {', '.join(map(number, one.by_seed))} "
+                f"| {verdict(one.change, finding.claim)} |"
                 for one in finding.evidence
             ),
         ]
@@ -139,9 +142,7 @@ def _under_attack(pairs: Sequence[Pair], graded: set[str]) -> list[Finding]:
             quantity="mean ΔRMSE under white-box attacks minus that under black-box attacks",
             claim="falls",
             evidence=tuple(
-                Evidence(case=pair.name, change=_white_against_black(pair, white_box))
-                for pair in pairs
-                if any(map(_is_black_box, pair.attacks))
+                _white_against_black(pair, white_box) for pair in pairs if any(map(_is_black_box, pair.attacks))
             ),
         ),
     ]
@@ -149,7 +150,7 @@ def _under_attack(pairs: Sequence[Pair], graded: set[str]) -> list[Finding]:
 
 def _without_attack(pairs: Sequence[Pair]) -> list[Finding]:
     def clean(metric: str) -> tuple[Evidence, ...]:
-        return tuple(Evidence(case=pair.name, change=change_of(pair, SPLIT, metric)) for pair in pairs)
+        return tuple(_change(pair.name, pair, metric) for pair in pairs)
 
     return [
         Finding(
@@ -203,7 +204,7 @@ def _along_trials(results: Sequence[StudyResult]) -> list[Finding]:
 
 def _per_attack(pairs: Sequence[Pair], metric: str, wanted: Callable[[str], bool]) -> tuple[Evidence, ...]:
     return tuple(
-        Evidence(case=f"{pair.name}, {attack}", change=change_of(pair, SPLIT, suffixed(metric, attack)))
+        _change(f"{pair.name}, {attack}", pair, suffixed(metric, attack))
         for pair in pairs
         for attack in pair.attacks
         if wanted(attack)
@@ -245,7 +246,12 @@ def _graded(result: StudyResult) -> list[list[str]]:
     return [labels for name in ("steps", "eps", "loss") for labels in series_over(result.attacks, name)]
 
 
-def _white_against_black(pair: Pair, white_box: Callable[[str], bool]) -> Interval:
+def _change(case: str, pair: Pair, metric: str) -> Evidence:
+    by_seed = tuple(seed_changes(pair, SPLIT, metric))
+    return Evidence(case=case, change=change_of(pair, SPLIT, metric), by_seed=by_seed)
+
+
+def _white_against_black(pair: Pair, white_box: Callable[[str], bool]) -> Evidence:
     white, black = (
         [suffixed("rmse_attacked", attack) for attack in pair.attacks if kind(attack)]
         for kind in (white_box, _is_black_box)
@@ -255,7 +261,8 @@ def _white_against_black(pair: Pair, white_box: Callable[[str], bool]) -> Interv
         over_white, over_black = (np.mean([value(table, SPLIT, name) for name in names]) for names in (white, black))
         return float(over_white - over_black)
 
-    return between_seeds([gap(table) for table in pair.without], [gap(table) for table in pair.nt])
+    by_seed = tuple(gap(nt) - gap(without) for without, nt in zip(pair.without, pair.nt, strict=False))
+    return Evidence(case=pair.name, change=over_seeds(by_seed), by_seed=by_seed)
 
 
 def _varying(results: Sequence[StudyResult], parameter: str) -> list[StudyResult]:
@@ -285,7 +292,9 @@ def _trends(
             y = [value(of[seed], SPLIT, metric) for _, of in tables]
             with warnings.catch_warnings(action="ignore", category=scipy.stats.ConstantInputWarning):
                 correlations.append(float(scipy.stats.spearmanr(x, y).statistic))
-        evidence.append(Evidence(case=result.front.study, change=over_seeds(correlations)))
+        found = over_seeds(correlations)
+        change = Interval(value=found.value, low=max(-1.0, found.low), high=min(1.0, found.high))
+        evidence.append(Evidence(case=result.front.study, change=change, by_seed=tuple(correlations)))
     return tuple(evidence)
 
 
@@ -303,5 +312,5 @@ def _per_step_size(results: Sequence[StudyResult]) -> tuple[Evidence, ...]:
                 data=result.data,
             )
             case = f"{result.front.study}, h = {point.step_size:g}"
-            evidence.append(Evidence(case=case, change=change_of(pair, SPLIT, "rmse_attacked")))
+            evidence.append(_change(case, pair, "rmse_attacked"))
     return tuple(evidence)

@@ -14,6 +14,7 @@ from analysis.changes import change_table
 from analysis.figures.images import example_grid
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.findings import as_text, findings
+from analysis.front import TrialPoint
 from analysis.report_figures import SPLIT, Figure, StudyResult, comparison_figure, study_figures
 from analysis.report_page import report_page
 from analysis.tables import Pair, Table, attack_loss_table, paper_tables, step_size_table
@@ -34,7 +35,7 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
     shared = [comparison_figure(results)] if len(results) > 1 else []
     content = {
         "report.html": report_page(results, figures, shared, tables),
-        "findings.md": as_text(findings(report_pairs(results), results), results),
+        "findings.md": as_text(findings(report_pairs(results) + paper_pairs(results), results), results),
         "tables.md": "\n".join(as_markdown(table) for table in tables),
         "tables.tex": "\n".join([LATEX_HEAD, *(as_latex(table) for table in tables), r"\end{document}", ""]),
     }
@@ -59,9 +60,20 @@ def report_tables(results: Sequence[StudyResult]) -> list[Table]:
 
 def report_pairs(results: Sequence[StudyResult]) -> list[Pair]:
     """The rows of the paper's tables, named by the study where several are of one baseline."""
-    pairs = [pair for pair in map(_pair, results) if pair is not None]
+    found = [_pair(result, result.front.reported) for result in results]
+    pairs = [pair for pair in found if pair is not None]
     count = Counter(pair.baseline for pair in pairs)
     return [pair if count[pair.baseline] > 1 else dataclasses.replace(pair, study="") for pair in pairs]
+
+
+def paper_pairs(results: Sequence[StudyResult]) -> list[Pair]:
+    """The models at the paper's λ and h, where a study has them and reports another trial."""
+    pairs = []
+    for result in results:
+        for point in result.front.points:
+            if point.is_paper_setting and point != result.front.reported and (pair := _pair(result, point)) is not None:
+                pairs.append(dataclasses.replace(pair, study=f"{pair.study} (the paper's λ and h)"))
+    return pairs
 
 
 def _require_distinct(results: Sequence[StudyResult]) -> None:
@@ -107,8 +119,8 @@ def _numbered(tables: Sequence[Table]) -> list[Table]:
     return numbered
 
 
-def _pair(result: StudyResult) -> Pair | None:
-    without, nt = result.front.baseline, result.front.reported
+def _pair(result: StudyResult, nt: TrialPoint | None) -> Pair | None:
+    without = result.front.baseline
     if without is None or nt is None:
         return None
     return Pair(

@@ -24,7 +24,7 @@ ATTACK_TABLES = {"2": "rmse", "3": "srocc", "S4": "krocc", "S5": "plcc", "S6": "
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One row of the paper's tables: a model without and with NT, a score table per training seed."""
+    """One row of the paper's tables: a model without and with NT, a score table per training seed, in one order."""
 
     baseline: str
     """Its name in the registry (`hyperiqa`), which is also how the paper's values are found."""

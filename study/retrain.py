@@ -44,7 +44,7 @@ def retrain(
 
 
 def retrained_tables(directory: StudyDirectory, trial: str) -> list[pd.DataFrame]:
-    """The score tables of a trial's retrainings that have ended, by seed."""
+    """The score tables of a trial's retrainings by seed, up to the first that has not ended: so seeds can be paired."""
     return [read_scores(folder / SCORES) for folder in _retrainings(directory, trial)]
 
 
@@ -88,10 +88,11 @@ def _retrainings(directory: StudyDirectory, trial: str) -> list[Path]:
     for seed in sorted((directory.path / "confirm").glob("seed-*")):
         replica = StudyDirectory(seed)
         if trial != BASELINE and trial not in replica.read_json(MEMBERS)["trials"]:
-            continue
+            break
         folder = replica.trial(_name_in(replica, trial))
-        if (folder / SCORES).exists():
-            found.append(folder)
+        if not (folder / SCORES).exists():
+            break
+        found.append(folder)
     return found
 
 
