@@ -78,8 +78,8 @@ def as_text(found: Sequence[Finding], results: Sequence[StudyResult]) -> str:
     lines = [
         "# What these studies bear out",
         "",
-        f"Studies: {studies}. A model's name stands for its study's knee (or most robust trial, where that is λ = 0) against "
-        f"λ = 0; chosen on validation images, measured on {SPLIT} images. "
+        f"Studies: {studies}. A model's name stands for its study's knee (or most robust trial, where that is λ = 0) "
+        f"against λ = 0; chosen on validation images, measured on {SPLIT} images. "
         "A claim holds in a case where the whole 95 % interval lies on its side of 0, does not hold where it lies on "
         "the other side, and is undecided where the interval holds 0 or cannot be given. Intervals are over training "
         "seeds (Student's t, differences paired by seed), or over images where there is one seed.",
