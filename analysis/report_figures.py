@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.attack_series import Attacks, series_over
 from analysis.figures.images import Example
@@ -15,6 +17,7 @@ from analysis.figures.pareto import comparison_panel, pareto_panel
 from analysis.figures.scores import (
     before_after_panel,
     change_panel,
+    finite_difference_panel,
     gradient_norm_panel,
     gradient_robustness_panel,
     intensity_panels,
@@ -28,6 +31,16 @@ from trainables.objectives import DEFAULT_ATTACK
 
 SPLIT = "test"
 """Choices were made on validation; what is reported is test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiniteDifferences:
+    """The gradient's L1 norm of some images, exact and as the regulariser estimates it, in normalised units."""
+
+    exact: NDArray[np.float64]
+    """(N,)"""
+    estimates: Mapping[float, NDArray[np.float64]]
+    """h -> (N,)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +70,8 @@ class StudyResult:
     """Of the default attack, for the check of Theorem 1; None leaves it out."""
     examples: Sequence[Example] = ()
     """Adversarial examples of the reported NT trial, to be shown with their scores."""
+    finite_differences: Mapping[str, FiniteDifferences] = field(default_factory=dict)
+    """By trial, for the check of Section 5.3; needs weights, as the examples do."""
     planned_trials: int | None = None
     """How many trials the study asked for, to tell a partial report."""
 
@@ -115,6 +130,15 @@ def study_figures(result: StudyResult) -> list[Figure]:
     figures += _sweep_figures(result)
     if tables:
         figures += _score_figures(result, tables)
+    if measured := [point for point in result.compared if point.trial in result.finite_differences]:
+        found = [(result.finite_differences[point.trial], f"λ = {lam_text(point.lam)}") for point in measured]
+        figures.append(
+            Figure(
+                name=f"{study}_finite_difference",
+                caption="How well a finite difference of step h estimates the gradient's L1 norm (Section 5.3).",
+                panels=[finite_difference_panel(one.exact, one.estimates, title) for one, title in found],
+            )
+        )
     metrics = {point.trial: point.test for point in front.points if "gradient_l1" in point.test}
     if metrics:
         caption = "R robustness against the gradient norm, a trial a point (Figure 5)."

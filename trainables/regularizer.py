@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainables.gradients import Score, final_scores, gradient_l1
+from trainables.gradients import Score, final_scores, gradient_l1, input_gradient
 
-__all__ = ["exact_penalty", "gradient_l1", "nt_penalty"]
+__all__ = ["estimated_l1", "exact_penalty", "gradient_l1", "nt_penalty"]
 
 
 def nt_penalty(score: Score, inputs: Tensor, step_size: float) -> tuple[Tensor, Tensor]:
@@ -44,6 +44,18 @@ def exact_penalty(score: Score, inputs: Tensor) -> tuple[Tensor, Tensor]:
     outputs = score(leaf)
     (gradient,) = torch.autograd.grad(final_scores(outputs).sum(), leaf, create_graph=True)
     return outputs, gradient.flatten(1).abs().sum(1).square().mean() / 2
+
+
+def estimated_l1(score: Score, inputs: Tensor, step_size: float) -> Tensor:
+    """(N,) finite-difference estimates of the L1 gradient norm, whose squares `nt_penalty` averages (Eq. 6); detached.
+
+    How good they are at a step size is the question of Section 5.3; `gradient_l1` gives the exact norms.
+    """
+    _require_positive(step_size)
+    scores, gradient = input_gradient(score, inputs)
+    with torch.no_grad():
+        moved = final_scores(score(inputs + step_size * gradient.sign()))
+    return (moved - scores).abs() / step_size
 
 
 def _require_positive(step_size: float) -> None:

@@ -123,7 +123,7 @@ def theory_panel(tables: Tables, split: str, eps: float, attack: str = DEFAULT_A
     )
 
 
-def finite_difference_panel(exact: Numbers, estimates: Mapping[float, Numbers]) -> Panel:
+def finite_difference_panel(exact: Numbers, estimates: Mapping[float, Numbers], title: str = "") -> Panel:
     """The finite-difference estimate of the gradient's L1 norm over its exact value, against h (Section 5.3).
 
     exact: (N,) norms in normalised units. estimates: h -> (N,) estimates. Points are images, the line their median.
@@ -141,6 +141,7 @@ def finite_difference_panel(exact: Numbers, estimates: Mapping[float, Numbers]) 
         ],
         x_label="step size h (normalised units)",
         y_label="estimated / exact L1 norm",
+        title=title,
         x_log=True,
     )
 

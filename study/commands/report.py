@@ -49,7 +49,7 @@ def report(
 
 def _result(directory: StudyDirectory) -> StudyResult:
     from analysis.report_figures import StudyResult
-    from study.examples import examples_of
+    from study.examples import examples_of, finite_differences_of
     from study.front import front_of
     from study.retrain import retrained_tables
     from study.storage.summaries import summarise
@@ -84,4 +84,12 @@ def _result(directory: StudyDirectory) -> StudyResult:
     )
     if found.reported is None or not directory.weights(found.reported.trial).exists():
         return result
-    return dataclasses.replace(result, examples=examples_of(directory, found.reported.trial))
+    return dataclasses.replace(
+        result,
+        examples=examples_of(directory, found.reported.trial),
+        finite_differences={
+            point.trial: finite_differences_of(directory, point.trial)
+            for point in result.compared
+            if directory.weights(point.trial).exists()
+        },
+    )

@@ -21,7 +21,7 @@ FLAGS = [
 ]
 PATIENCE = 90_000
 """ms for a page to show what is expected; seconds on a free machine, but tests may share theirs."""
-collect_ignore = [] if CHROMIUM else ["test_mlflow_ui.py"]
+collect_ignore_glob = [] if CHROMIUM else ["test_*.py"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
