@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.8
 STUDIES ?= studies
+KEEP :=
 RECORDS ?= docs/results/records
 BASELINES := hyperiqa dbcnn linearityiqa maniqa
 SWEEP = $(BIN)/nt-study sweep --data photos:small --seeds 3 --studies $(STUDIES)
@@ -55,6 +56,7 @@ paper-small: $(READY) ## the paper's experiments at small size, in about an hour
 	$(MAKE) results RECORDS=$(STUDIES) KEEP="--records docs/results/records"
 
 results: $(READY) ## write docs/results from the records kept there
+	rm -rf docs/results/tables docs/results/figures docs/results/ablations
 	$(BIN)/nt-study report $(BASELINES:%=%-lam) --studies $(RECORDS) $(KEEP) --out docs/results
 	$(BIN)/nt-study report hyperiqa-step_size hyperiqa-intensity --studies $(RECORDS) $(KEEP) --out docs/results/ablations
 

@@ -82,6 +82,13 @@ def _require_distinct(results: Sequence[StudyResult]) -> None:
         raise ValueError("a report needs at least one study")
     if len(set(names)) != len(names):
         raise ValueError(f"each study can be reported once, got {', '.join(names)}")
+    first = results[0]
+    for result in results:
+        if result.data != first.data:
+            raise ValueError(
+                f"{first.front.study} and {result.front.study} were measured on different data sets or splits "
+                f"({first.data[:12]}, {result.data[:12]}); report them separately"
+            )
 
 
 def _png(figure: Figure) -> bytes:
@@ -129,4 +136,5 @@ def _pair(result: StudyResult, nt: TrialPoint | None) -> Pair | None:
         without=result.tables(without.trial),
         nt=result.tables(nt.trial),
         data=result.data,
+        suite=result.attacks,
     )

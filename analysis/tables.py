@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from analysis.attack_series import Attacks
 from analysis.labels import number, title
 from analysis.metrics import interval, value
 from analysis.paper import ATTACKS, BLACK_BOX, WHITE_BOX, printed
@@ -34,6 +35,8 @@ class Pair:
     """Fingerprint of the images and split; rows of different ones are not comparable."""
     study: str = ""
     """Names the row where several studies are of one baseline."""
+    suite: Attacks = field(default_factory=dict)
+    """What the score tables' labels of attacks stand for."""
 
     @property
     def name(self) -> str:
@@ -74,7 +77,7 @@ class Cell:
 @dataclass(frozen=True, kw_only=True)
 class Table:
     key: str
-    """The paper's number: "1", "S7"."""
+    """The number of the paper's table that it follows: "1", "S7"; repeated ones as "S2-2"."""
     caption: str
     head: tuple[str, ...]
     """Of all columns, the rows' labels first."""

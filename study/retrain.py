@@ -6,6 +6,7 @@ another seed. So retraining is scheduled, recorded and resumed like any study.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,15 +32,20 @@ def retrain(
 ) -> bool:
     """Train the trials `members` and the baseline with `seeds` new seeds; run the full suite on those of `attacked`.
 
-    Returns whether all of it is finished.
+    Returns whether all of it is finished. A retraining that failed is said to have, and left out of what is compared.
     """
     for number in range(1, seeds + 1):
         console.print(f"\n[bold]new seed {number} of {seeds}[/]")
         replica = seed_study(directory, number, members)
-        if not run(replica, console, tracked=False, force=True):
+        remedy = f"remove {replica.place} and give the same command again"
+        if not run(replica, console, tracked=False, force=True, remedy=remedy):
             return False
-        if names := not_yet_attacked(replica, [_name_in(replica, trial) for trial in attacked]):
-            attack(replica, names, console)
+        failed = [trial for trial in members if not (_folder_in(replica, trial) / SCORES).exists()]
+        for trial in failed:
+            console.print(f"with this seed {trial} failed; why: {_folder_in(replica, trial) / 'error.txt'}")
+        wanted = [_name_in(replica, trial) for trial in attacked if trial not in failed]
+        if not attack(replica, not_yet_attacked(replica, wanted), console):
+            return False
     return True
 
 
@@ -55,6 +61,8 @@ def seed_study(directory: StudyDirectory, number: int, members: list[str]) -> St
     names = [*known, *(name for name in members if name not in known)]
     study_file = _fixed_points(directory, number, names)
     if not known:
+        # A kill before the members were written has left a part of it, in which no trial can have begun.
+        shutil.rmtree(replica.path, ignore_errors=True)
         create(replica.path.parent, replica.name, study_file)
         replica.write_split(directory.read_split())
         replica.write_json("environment.json", {**directory.read_json("environment.json"), **software()})
@@ -85,15 +93,23 @@ def _fixed_points(directory: StudyDirectory, number: int, names: list[str]) -> S
 
 def _retrainings(directory: StudyDirectory, trial: str) -> list[Path]:
     found = []
-    for seed in sorted((directory.path / "confirm").glob("seed-*")):
+    for seed in sorted((directory.path / "confirm").glob("seed-*"), key=_number_of):
         replica = StudyDirectory(seed)
         if trial != BASELINE and trial not in replica.read_json(MEMBERS)["trials"]:
             break
-        folder = replica.trial(_name_in(replica, trial))
+        folder = _folder_in(replica, trial)
         if not (folder / SCORES).exists():
             break
         found.append(folder)
     return found
+
+
+def _number_of(seed: Path) -> int:
+    return int(seed.name.removeprefix("seed-"))
+
+
+def _folder_in(replica: StudyDirectory, trial: str) -> Path:
+    return replica.trial(_name_in(replica, trial))
 
 
 def _name_in(replica: StudyDirectory, trial: str) -> str:

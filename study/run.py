@@ -62,10 +62,11 @@ def run(
     *,
     force: bool = False,
     tracked: bool = True,
+    remedy: str | None = None,
 ) -> bool:
     """Run what is left of a study. Returns whether it is finished; False when it was interrupted.
 
-    `tracked` says whether MLflow hears of it.
+    tracked: whether MLflow hears of it. remedy: what to do about a study that failed; by default, resume it.
 
     StudyError when the study cannot go on, and when it would go on otherwise than it began, unless `force`.
     """
@@ -82,15 +83,16 @@ def run(
         if search.baseline_error is not None:
             raise StudyError(
                 f"the λ=0 baseline failed, and with it the study: {search.baseline_error}; the traceback is in "
-                f"{directory.trial(BASELINE) / 'error.txt'}; when it is mended: nt-study resume {directory.name}"
+                f"{directory.trial(BASELINE) / 'error.txt'}; when it is mended: "
+                f"{remedy or f'nt-study resume {directory.name}'}"
             )
         if search.gave_up is not None:
             raise StudyError(
                 f"the first {study_file.give_up_after} trials all failed with the same error, so the rest were not "
                 f"run: {search.gave_up}; the tracebacks are in the trials' error.txt; when it is mended: "
-                f"nt-study resume {directory.name} --retry-failed"
+                f"{remedy or f'nt-study resume {directory.name} --retry-failed'}"
             )
-        return search.remaining == 0
+        return search.remaining == 0 and not _to_attack(directory, study_file)
 
 
 def _run_trials(
@@ -114,7 +116,7 @@ def _run_trials(
             with Progress(study_file, summarise(directory), console, changed) as progress:
                 run_trials(directory, study_file, search, [progress], stop)
         if not stop() and search.remaining == 0:
-            run_suite(directory, _to_attack(directory, study_file), console)
+            run_suite(directory, _to_attack(directory, study_file), console, stop)
 
 
 def _to_attack(directory: StudyDirectory, study_file: StudyFile) -> list[str]:
@@ -158,13 +160,16 @@ def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) ->
     sync(directory)
 
 
-def attack(directory: StudyDirectory, trials: list[str], console: Console) -> None:
-    """Run the study file's suite on some of a study's finished trials."""
+def attack(directory: StudyDirectory, trials: list[str], console: Console) -> bool:
+    """Run the study file's suite on some of a study's finished trials. Returns whether that was not interrupted."""
     from study.suite import run_suite
 
-    with directory.locked(), _logging_to(directory.driver_log):
+    if not trials:
+        return True
+    with directory.locked(), _logging_to(directory.driver_log), _stop_on_interrupt(console) as interrupted:
         start_ray(directory.read_study_file(), directory.path.parent)
-        run_suite(directory, trials, console)
+        run_suite(directory, trials, console, interrupted.is_set)
+        return not interrupted.is_set()
 
 
 @contextlib.contextmanager

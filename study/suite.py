@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STOP_SECONDS = 1.0
+"""How long a request to stop may go unheard."""
 Extent = Literal["reported", "front", "all"]
 
 
-def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console) -> None:
-    """Run the study file's `suite` on `trials` and add it to their records. Ray must have been started."""
+def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console, stop: Callable[[], bool]) -> None:
+    """Run the study file's `suite` on `trials` and add it to their records, until `stop`. Ray must be running."""
     import ray
 
     from study.cluster.session import resources_of_trials
@@ -38,14 +40,18 @@ def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console
     wanted = resources_of_trials(directory.read_study_file())
     task = ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu, max_retries=1)
     # What all share (surrogates, adversaries) is made once; the trials then only map it.
-    ray.get(task(_prepare).remote(directory.address))
+    shared = task(_prepare).remote(directory.address)
     attack = task(_attack)
-    pending = {attack.remote(directory.address, trial): trial for trial in trials}
-    while pending:
-        (done,), _ = ray.wait(list(pending))
-        trial = pending.pop(done)
-        directory.fetch_trial(trial)
-        console.print(f"{trial}: attacked with {', '.join(ray.get(done))}", highlight=False)
+    # Handed the result of what makes the shared part, the attacks wait for it.
+    pending = {attack.remote(directory.address, trial, shared): trial for trial in trials}
+    while pending and not stop():
+        done, _ = ray.wait(list(pending), timeout=STOP_SECONDS)
+        for one in done:
+            trial = pending.pop(one)
+            directory.fetch_trial(trial)
+            console.print(f"{trial}: attacked with {', '.join(ray.get(one))}", highlight=False)
+    for one in pending:
+        ray.cancel(one, force=True)
 
 
 def trials_to_attack(directory: StudyDirectory, extent: Extent) -> list[str]:
@@ -116,7 +122,7 @@ def _prepare(address: str) -> None:
     make_adversaries(directory, _device())
 
 
-def _attack(address: str, trial: str) -> list[str]:
+def _attack(address: str, trial: str, _: None) -> list[str]:
     from trainables.suite import attack_trial
 
     directory = open_directory(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -52,8 +53,8 @@ def sweep_file(
     else:
         axis = axes[parameter]
         chosen = sorted(set(values) or {*np.geomspace(axis.low, axis.high, POINTS), point[parameter]})
-        if chosen[0] <= 0:
-            raise StudyError(f"--values of {parameter} must be positive, got {chosen[0]:g}")
+        if wrong := [value for value in chosen if not (math.isfinite(value) and value > 0)]:
+            raise StudyError(f"--values of {parameter} must be positive numbers, got {wrong[0]:g}")
         points = [{**point, parameter: float(value)} for value in chosen]
     update = {
         "space": {name: axis.model_copy(update=_wide_enough(name, points, axis)) for name, axis in axes.items()},
@@ -88,7 +89,14 @@ def sweep(directory: StudyDirectory, seeds: int, console: Console, mlflow: str |
     suite = directory.read_study_file().suite
     attacked = [name for name in finished if suite and set(suite) <= set(attacks_of(directory.trial(name)))]
     members = [name for name in finished if name != BASELINE]
+    if not members:
+        raise StudyError(f"none of the sweep's trials came to its end; why: nt-study status {directory.name}")
     return retrain(directory, seeds - 1, members, console, attacked=attacked)
+
+
+def without_extent(study_file: StudyFile) -> StudyFile:
+    """What makes two sweeps the same one: on which trials all attacks run may be decided later."""
+    return study_file.model_copy(update={"full_suite": "none"})
 
 
 def _wide_enough(name: str, points: Sequence[dict[str, float]], axis: Any) -> dict[str, float]:

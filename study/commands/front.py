@@ -51,8 +51,8 @@ def show_end(directory: StudyDirectory, console: Console) -> None:
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     console.print(f"\n[bold]Study {directory.name!r}[/]: {states}\n")
     console.print(front_table(found))
-    before, after = found.baseline, found.knee if found.knee.lam > 0 else found.most_robust
-    if before is not None and after is not before:
+    before, after = found.baseline, found.reported
+    if before is not None and after is not None:
         names = found.objectives
         parts = [f"{name} {before.test[name]:.3g} → {after.test[name]:.3g}" for name in names]
         console.print(f"\nFrom λ=0 to {after.trial}, on test: {', '.join(parts)}")

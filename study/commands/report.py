@@ -37,7 +37,7 @@ def report(
     try:
         kept = found if records is None else [keep_records(directory, records) for directory in found]
     except OSError as error:
-        raise StudyError(f"cannot write to {records}: {error.strerror}; choose another --records") from None
+        raise StudyError(f"cannot keep the records in {records}: {error.strerror or error}") from None
     files = report_files([_result(directory) for directory in kept])
     try:
         for name, content in files.items():
@@ -84,12 +84,16 @@ def _result(directory: StudyDirectory) -> StudyResult:
     )
     if found.reported is None or not directory.weights(found.reported.trial).exists():
         return result
-    return dataclasses.replace(
-        result,
-        examples=examples_of(directory, found.reported.trial),
-        finite_differences={
-            point.trial: finite_differences_of(directory, point.trial)
-            for point in result.compared
-            if directory.weights(point.trial).exists()
-        },
-    )
+    try:
+        return dataclasses.replace(
+            result,
+            examples=examples_of(directory, found.reported.trial),
+            finite_differences={
+                point.trial: finite_differences_of(directory, point.trial)
+                for point in result.compared
+                if directory.weights(point.trial).exists()
+            },
+        )
+    except ValueError as error:
+        print(f"example images and finite differences of {directory.name} are left out: {error}")
+        return result

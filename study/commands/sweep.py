@@ -34,7 +34,7 @@ def sweep(
     from study.run import prepare
     from study.storage.directory import exists, find
     from study.storage.mirror import place_of
-    from study.sweep import Parameter, sweep_file
+    from study.sweep import Parameter, sweep_file, without_extent
     from study.sweep import sweep as run_sweep
 
     go_to(address)
@@ -42,13 +42,17 @@ def sweep(
     if chosen is None:
         raise StudyError(f"a sweep is over {', '.join(get_args(Parameter))}, not {parameter!r}")
     name = name or f"{Path(baseline).stem}-{parameter}"
+    if chosen == "intensity" and full_suite is not None:
+        raise StudyError("a sweep of the attack's intensity attacks all its trials fully and takes no --full-suite")
     given = {"size": size, "data": data, "full_suite": full_suite}
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     study_file = sweep_file(baseline, chosen, values=_numbers(values), preset=preset, overrides=overrides)
     is_there = exists(studies, name)
     directory = find(studies, name) if is_there else prepare(studies, name, study_file)
-    if is_there and directory.read_launched_file() != study_file:
+    if is_there and without_extent(directory.read_launched_file()) != without_extent(study_file):
         raise StudyError(f"study {name!r} in {place_of(studies)} is another one than this sweep; choose another --name")
+    if is_there:
+        directory.write_study_file(directory.read_study_file().model_copy(update={"full_suite": study_file.full_suite}))
     console = Console()
     if not run_sweep(directory, seeds, console, mlflow):
         console.print(f"\nsweep {name!r} is not finished; the same command goes on with it")

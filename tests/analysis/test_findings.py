@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -97,6 +98,7 @@ def test_a_trend_the_other_way_does_not_hold() -> None:
 
 def test_one_seed_gives_a_trend_without_an_interval() -> None:
     (one,) = found_in(study(LAM_SWEEP, seeds=1))["The larger λ, the less an attack does to scores"].evidence
+    assert math.isnan(one.change.low) and math.isnan(one.change.high)
     assert one.change.value == -1 == one.by_seed[0] and verdict(one.change, "falls") == "undecided"
 
 
