@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from analysis.attack_series import series_over
-from analysis.changes import change_table
 from analysis.figures.images import example_grid
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.findings import as_text, findings
@@ -33,9 +32,10 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
     tables = report_tables(results)
     figures = [study_figures(result) for result in results]
     shared = [comparison_figure(results)] if len(results) > 1 else []
+    account = as_text(findings(report_pairs(results) + paper_pairs(results), results), results)
     content = {
-        "report.html": report_page(results, figures, shared, tables),
-        "findings.md": as_text(findings(report_pairs(results) + paper_pairs(results), results), results),
+        "report.html": report_page(results, figures, shared, tables, account),
+        "findings.md": account,
         "tables.md": "\n".join(as_markdown(table) for table in tables),
         "tables.tex": "\n".join([LATEX_HEAD, *(as_latex(table) for table in tables), r"\end{document}", ""]),
     }
@@ -48,12 +48,12 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
 
 
 def report_tables(results: Sequence[StudyResult]) -> list[Table]:
-    """The changes and the paper's tables of the studies with a λ=0 baseline and an NT trial; none without any such.
+    """The paper's tables of the studies with a λ=0 baseline and an NT trial; none without any such.
 
     Then Table 4 of every study that varied h at one λ, and Table S2 of those with attacks of several losses.
     """
     pairs = report_pairs(results)
-    tables = [change_table(pairs, SPLIT), *paper_tables(pairs, SPLIT)] if pairs else []
+    tables = paper_tables(pairs, SPLIT) if pairs else []
     own = [table for result in results for table in (_step_sizes(result), *_attack_losses(result)) if table is not None]
     return tables + _numbered(own)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 import plotly.offline
+from markdown_it import MarkdownIt
 
 from analysis.figures.images import as_img, example_grid
 from analysis.figures.pareto import front_sentence
@@ -29,14 +30,15 @@ def report_page(
     figures: Sequence[Sequence[Figure]],
     shared: Sequence[Figure],
     tables: Sequence[Table],
+    account: str,
 ) -> str:
-    """The page. figures: of each study; shared: of all together, shown first."""
+    """The page. figures: of each study; shared: of all together, shown first; account: the findings, as Markdown."""
     drawn = [*shared, *(figure for own in figures for figure in own)]
     places = iter([_figure(figure, position) for position, figure in enumerate(drawn)])
     names = html.escape(", ".join(result.front.study for result in results))
     body = ["<h1>NT Study report</h1>", *(next(places) for _ in shared)]
     body += [_study(result, [next(places) for _ in own]) for result, own in zip(results, figures, strict=True)]
-    body += ["<h2>Tables</h2>", *([as_html(table) for table in tables] or [NO_TABLES])]
+    body += [_from_markdown(account), "<h2>Tables</h2>", *([as_html(table) for table in tables] or [NO_TABLES])]
     plots = [json.loads(to_plotly(figure.panels, 1, PANEL_HEIGHT).to_json()) for figure in drawn]
     content = {
         "TITLE": names,
@@ -47,6 +49,16 @@ def report_page(
     }
     template = files("analysis").joinpath("report_page.html").read_text(encoding="utf-8")
     return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], template)
+
+
+def _from_markdown(text: str) -> str:
+    """As HTML one level of headings down, for the page has its own first one."""
+    markdown = MarkdownIt("js-default")
+    tokens = markdown.parse(text)
+    for token in tokens:
+        if token.type.startswith("heading"):
+            token.tag = f"h{int(token.tag[1:]) + 1}"
+    return f'<div class="wide">{markdown.renderer.render(tokens, markdown.options, {})}</div>'
 
 
 def _study(result: StudyResult, figures: Sequence[str]) -> str:

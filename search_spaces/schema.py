@@ -25,7 +25,8 @@ FOLDER = Path(__file__).parent
 STAGE_PARAMETERS = ("lr", "weight_decay", "head_lr_ratio", "batch_size")
 """Training hyperparameters that a space may name beside `lam` and `step_size`; they apply to the last stage."""
 FullSuite = Literal["none", "reported", "front", "all"]
-"""On which finished trials the full attack suite runs; `reported`: those in a report's tables."""
+"""On which finished trials the full attack suite runs; `reported`: what a report
+shows of the models, which is the baseline, the knee, and the paper's λ and h."""
 Sampler = Literal["pareto_gp", "tpe", "nsga2", "gp", "qmc", "random", "grid"]
 
 
@@ -242,9 +243,12 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     """The study that a baseline's name or a study file's path stands for, with overrides on top.
 
     A preset fills in what the file leaves out (`demo` when none is named); the size that results chooses the recipe.
+    A file that leaves nothing out, such as a study's own `study.yaml`, is taken as it is.
     Raises StudyFileError with one sentence.
     """
     own = {"baseline": source} if not _is_path(source) else _read_yaml(Path(source))
+    if set(StudyFile.model_fields) <= set(own) and preset is None:
+        return validate(_merge(own, dict(overrides or {})), source)
     own = _merge(own, dict(overrides or {}))
     if "baseline" not in own:
         raise StudyFileError(f"{source}: say which baseline the study is of, as in 'baseline: hyperiqa'")

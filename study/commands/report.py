@@ -72,7 +72,7 @@ def _result(directory: StudyDirectory) -> StudyResult:
         attacks=study_file.attacks | study_file.suite,
         about=f"{study_file.baseline} ({study_file.size}) on {study_file.data}; {environment['data']['score_kind']}",
         doubts={trial: [flag.message for flag in doubts.get(trial, [])] for trial in complete},
-        reproduce=(f"nt-study launch {directory.name}.yaml --name {directory.name}  # with the study's study.yaml",),
+        reproduce=_commands(directory),
         environment={
             "code": environment["code"],
             "seed": str(study_file.seed),
@@ -97,3 +97,14 @@ def _result(directory: StudyDirectory) -> StudyResult:
     except ValueError as error:
         print(f"example images and finite differences of {directory.name} are left out: {error}")
         return result
+
+
+def _commands(directory: StudyDirectory) -> list[str]:
+    """What makes the study again, from the complete study file in its folder."""
+    from study.front import read_confirmed
+
+    again = f"{directory.name}-again"
+    commands = [f"nt-study launch {directory.name}/study.yaml --name {again}"]
+    if confirmed := read_confirmed(directory)["trials"]:
+        commands.append(f"nt-study confirm {again} --seeds {max(one['seeds'] for one in confirmed)}")
+    return commands

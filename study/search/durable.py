@@ -19,9 +19,9 @@ from ray.tune.search import Searcher
 
 from search_spaces.schema import StudyFile
 from study.errors import StudyError
+from study.search.journal import JournalStorage
 from study.search.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
 from study.storage.directory import StudyDirectory
-from study.storage.journal import JournalStorage
 from study.storage.summaries import read_epochs
 from study.unpickled import Unpickled
 from trainables.config import BASELINE

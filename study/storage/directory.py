@@ -13,7 +13,10 @@ studies/
     logs/driver.log
     trials/<trial>/           config.json, starts.jsonl (when, where), epochs.jsonl, scores.parquet, model.safetensors,
                               result.json, trial.log
-    front/                    front.json, pareto.html, pareto.png
+                              start.safetensors, where NT trials start (of the baseline), error.txt
+    front/                    front.json, pareto.html, pareto.png, confirmed.json (what new seeds found)
+    confirm/seed-<n>/         the same trials with another seed: a study like this one, and members.json
+    mlflow.json               which runs in MLflow are which trials
 
 Where the studies are in a bucket, these are the files of a working copy, and what is said here of sending and fetching
 happens (`study/storage/mirror.py`); in a plain folder there is nothing to send.

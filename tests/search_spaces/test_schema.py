@@ -93,3 +93,11 @@ def test_files_that_are_no_study_files(tmp_path: Path) -> None:
     broken.write_text("- hyperiqa", encoding="utf-8")
     with pytest.raises(StudyFileError, match="keys and values"):
         load_study_file(str(broken))
+
+
+def test_a_file_that_leaves_nothing_out_is_taken_as_it_is(tmp_path: Path) -> None:
+    study = load_study_file("hyperiqa").model_copy(update={"suite": {"ifgsm3": {"name": "ifgsm", "steps": 3}}})
+    path = tmp_path / "study.yaml"
+    path.write_text(study.to_yaml(), encoding="utf-8")
+    assert load_study_file(str(path)) == study, "the baseline's own suite does not come back"
+    assert load_study_file(str(path), overrides={"trials": 3}).trials == 3

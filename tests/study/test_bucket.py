@@ -17,9 +17,9 @@ from written_study import write_study
 
 from study.errors import StudyError
 from study.search.durable import DurableSearch, open_optuna
+from study.search.journal import PIECES, JournalStorage
 from study.storage import lease
 from study.storage.directory import StudyDirectory, find, find_all, open_directory
-from study.storage.journal import PIECES, JournalStorage
 from study.storage.lease import Lease
 from study.storage.mirror import Mirror, mirror_of, studies_folder
 from study.storage.summaries import summarise
