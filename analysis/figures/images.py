@@ -72,6 +72,6 @@ def _show(axes: Axes, image: NDArray[np.floating], caption: str) -> None:
 
 def as_img(figure: Figure, description: str) -> str:
     """The figure as an HTML `img` that carries its own pixels; `description` is plain text for its `alt`."""
-    pixels = base64.b64encode(to_png(figure)).decode()
+    pixels = base64.b64encode(to_png(figure, is_drawing=False)).decode()
     alternative = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return f'<img alt="{alternative}" src="data:image/png;base64,{pixels}">'

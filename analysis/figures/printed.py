@@ -18,6 +18,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator
+from PIL import Image
 
 from analysis.figures.panel import FADED, INK, ColorScale, Layer, Line, Panel, Points
 from analysis.figures.scale import COLORMAP, color_at
@@ -77,11 +78,16 @@ def to_matplotlib(panels: Sequence[Panel], columns: int = 1, width: float = COLU
     return figure
 
 
-def to_png(figure: Figure) -> bytes:
-    """The figure as PNG, the same bytes for the same figure."""
+def to_png(figure: Figure, *, is_drawing: bool = True) -> bytes:
+    """The figure as PNG, the same bytes for the same figure; a drawing, which holds no photographs, in 256 colours."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    if not is_drawing:
+        return buffer.getvalue()
+    smaller = io.BytesIO()
+    drawn = Image.open(buffer).convert("RGB").quantize(dither=Image.Dither.NONE)
+    drawn.save(smaller, "png", optimize=True, dpi=(figure.dpi, figure.dpi))
+    return smaller.getvalue()
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
