@@ -43,7 +43,8 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
     printed = {f"figures/{figure.name}.png": _png(figure) for own in [shared, *figures] for figure in own}
     for result in results:
         if result.examples:
-            printed[f"figures/{result.front.study}_examples.png"] = to_png(example_grid(result.examples), is_drawing=False)
+            grid = to_png(example_grid(result.examples), is_drawing=False)
+            printed[f"figures/{result.front.study}_examples.png"] = grid
     return {name: text.encode() for name, text in content.items()} | printed
 
 
