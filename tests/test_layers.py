@@ -41,3 +41,13 @@ def test_imports_point_one_way() -> None:
                 words = line.split()
                 if words[:1] in (["from"], ["import"]):
                     assert words[1].partition(".")[0] not in forbidden, f"{file}: {line}"
+
+
+def test_each_library_is_known_to_one_folder_of_study() -> None:
+    homes = {"mlflow": ["tracking"], "optuna": ["search"], "ray": ["cluster", "search", ""]}
+    for file in (ROOT / "study").rglob("*.py"):
+        folder = file.relative_to(ROOT / "study").parent.parts[:1]
+        for line in file.read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            library = words[1].partition(".")[0] if words[:1] in (["from"], ["import"]) else ""
+            assert library not in homes or "".join(folder) in homes[library], f"{file}: {line}"
