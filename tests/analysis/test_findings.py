@@ -23,7 +23,7 @@ LAM_SWEEP: dict[str, Point] = {
     "t001": (1e-4, 0.01, 3.0),
     "t002": (1e-3, 0.01, 1.5),
 }
-ATTACKS = ("fgsm", "uap", "noise")
+ATTACKS = ("fgsm", "uap", "noise", "transfer", "perceptual_control")
 
 
 def tables_of(noise: float, seed: int, attacks: tuple[str, ...]) -> pd.DataFrame:
@@ -122,7 +122,7 @@ def test_the_account_counts_what_it_lists_and_names_doubts() -> None:
     result = study(LAM_SWEEP, doubts={"baseline": [], "t002": ["random noise does as well"]})
     text = report_files([result])["findings.md"].decode()
     assert text == as_text(findings(report_pairs([result]), [result]), [result])
-    assert "| NT lessens what white-box attacks do to scores | Table 2 | 1 | 0 | 0 |" in text
+    assert "| NT lessens what white-box attacks do to scores | Table 2 | 1 | 0 | 0 | 1 |" in text
     assert "- sweep: 1 of 2 trials give reason to doubt it." in text and "t002: random noise does as well" in text
 
 
