@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -35,3 +37,12 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object])
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """One thread or process at a time is between entering and leaving; `path` is a file made for nothing else."""
+    # The kernel's lock goes with the process that holds it: who is killed never blocks the next one.
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

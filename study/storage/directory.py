@@ -31,7 +31,6 @@ import re
 import shutil
 import socket
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,7 +45,7 @@ from study.errors import StudyError
 from study.storage.lease import Lease, ask_to_stop, read_holder
 from study.storage.mirror import Mirror, mirror_of, place_of, studies_folder
 from trainables.config import BASELINE
-from trainables.files import write_atomically
+from trainables.files import alone, write_atomically
 from trainables.record import START_WEIGHTS, WEIGHTS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -268,21 +267,16 @@ class StudyDirectory:
             )
 
     def _take_lock(self, lock: dict[str, Any]) -> None:
-        mine = self.path / f".lock-{uuid.uuid4().hex}"
-        write_atomically(mine, json.dumps(lock).encode())
-        try:
-            if self.owner() is None:
-                (self.path / "lock").unlink(missing_ok=True)
-            os.link(mine, self.path / "lock")  # fails where there is one: of two launchers one wins
-        except FileExistsError:
-            owner = self.owner() or {"pid": "?", "host": "another machine"}
+        with alone(self.path / ".locking"):  # else of two that find a dead driver's lock, one deletes the other's
+            owner = self._owner_here()
+            if owner is None:
+                self.write_json("lock", lock)
+        if owner is not None:
             raise StudyError(
                 f"study {self.name!r} is being run by process {owner['pid']} on {owner['host']}; wait for it, watch it "
                 f"with 'nt-study status {self.name}', or end it with 'nt-study stop {self.name}'; if that machine is "
                 f"gone, delete {self.path / 'lock'}"
-            ) from None
-        finally:
-            mine.unlink(missing_ok=True)
+            )
 
 
 def _is_stale(lock: dict[str, Any]) -> bool:

@@ -11,7 +11,6 @@ meet in the bucket alone. A trial's files are written by its actor, but for `res
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from study.errors import StudyError
-from trainables.files import default_cache_dir, write_atomically
+from trainables.files import alone, default_cache_dir, write_atomically
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -178,8 +177,7 @@ class Mirror:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """One process and thread at a time brings this working copy up to date."""
-        with (self.root / ".pulling").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with alone(self.root / ".pulling"):
             yield
 
     @cached_property

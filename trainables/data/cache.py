@@ -1,10 +1,10 @@
 """Folders that are built once, whole, and by one process at a time."""
 
-import fcntl
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+
+from trainables.files import alone
 
 
 def build_once(folder: Path, write: Callable[[Path], None]) -> Path:
@@ -18,7 +18,7 @@ def build_once(folder: Path, write: Callable[[Path], None]) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(folder.name + ".lock")):
+        with alone(folder.with_name(folder.name + ".lock")):
             if not folder.is_dir():
                 _build(folder, write)
     except OSError as error:
@@ -38,11 +38,3 @@ def _build(folder: Path, write: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    # The lock goes with the process that holds it, so a killed builder never blocks the next one.
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
