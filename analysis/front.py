@@ -91,6 +91,24 @@ class Front:
         """The NT trial to report: the knee, or the most robust member where the knee is the baseline."""
         return next((point for point in (self.knee, self.most_robust) if point.lam > 0), None)
 
+    @property
+    def shown(self) -> tuple[TrialPoint, ...]:
+        """The rows of a table of the front: its members, then the baseline where it is not one of them."""
+        baseline = self.baseline
+        return self.members if baseline is None or baseline in self.members else (*self.members, baseline)
+
+    def roles(self, point: TrialPoint) -> list[str]:
+        """What makes a trial worth naming, in words."""
+        roles = {
+            "knee": point is self.knee,
+            "most accurate": point is self.most_accurate,
+            "most robust": point is self.most_robust,
+            "λ = 0": point.is_baseline,
+            "the paper's λ and h": point.is_paper_setting,
+            "dominated": point not in self.members,
+        }
+        return [role for role, holds in roles.items() if holds]
+
     def to_dict(self) -> dict[str, Any]:
         """The front as `nt-study front --json` prints it; values that are not finite numbers become None."""
         return {

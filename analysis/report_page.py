@@ -86,19 +86,11 @@ def _study(result: StudyResult, figures: Sequence[str]) -> str:
 def _front_table(front: Front) -> str:
     names = front.objectives
     head = ["trial", "λ", "h", *(f"{title(name)}, {split}" for split in ("validation", "test") for name in names), ""]
-    shown = [*front.members, *([front.baseline] if front.baseline and front.baseline not in front.members else [])]
     rows = []
-    for point in shown:
-        roles = [
-            ("knee", point is front.knee),
-            ("most accurate", point is front.most_accurate),
-            ("most robust", point is front.most_robust),
-            ("λ = 0 baseline", point.is_baseline),
-            ("the paper's λ and h", point.is_paper_setting),
-        ]
+    for point in front.shown:
         values = [number(of.get(name)) for of in (point.validation, point.test) for name in names]
         setting = [lam_text(point.lam), f"{point.step_size:.2g}" if point.lam else "–"]
-        cells = [*setting, *values, ", ".join(role for role, holds in roles if holds)]
+        cells = [*setting, *values, ", ".join(front.roles(point))]
         rows.append(_row(point.trial, cells))
     heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     body = "\n".join(rows)

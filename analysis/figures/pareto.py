@@ -217,19 +217,11 @@ def _setting(point: TrialPoint) -> str:
 
 
 def _details(front: Front, point: TrialPoint) -> dict[str, Any]:
-    roles = {
-        "baseline": point.is_baseline,
-        "on the front": point in front.members,
-        "knee": point is front.knee,
-        "most accurate": point is front.most_accurate,
-        "most robust": point is front.most_robust,
-        "the paper's λ and h": point.is_paper_setting,
-    }
     return {
         "study": front.study,
         "trial": point.trial,
         "setting": _setting(point),
-        "roles": [role for role, holds in roles.items() if holds],
+        "roles": front.roles(point),
         "epochs": point.epochs,
         "run_id": point.run_id,
         "validation": finite_or_none(point.validation),

@@ -84,11 +84,9 @@ def front_table(found: Front) -> Table:
         for name in found.objectives:
             table.add_column(f"{split}\n{name.replace('_', ' ')}", justify="right")
     table.add_column("")
-    for member in found.members:
-        table.add_row(*_cells(found, member), _remark(found, member), style="bold" if member is found.knee else None)
-    if found.baseline is not None and found.baseline not in found.members:
-        table.add_section()
-        table.add_row(*_cells(found, found.baseline), "λ=0, dominated", style="dim")
+    for point in found.shown:
+        style = "bold" if point is found.knee else "dim" if point not in found.members else None
+        table.add_row(*_cells(found, point), _remark(found, point), style=style)
     return table
 
 
@@ -124,16 +122,8 @@ def _cells(found: Front, point: TrialPoint) -> list[str]:
     return [point.trial, f"{point.lam:.2g}", step_size, *values]
 
 
-def _remark(found: Front, member: TrialPoint) -> str:
-    remarks = {
-        "knee": member is found.knee,
-        "most accurate": member is found.most_accurate,
-        "most robust": member is found.most_robust,
-        "paper's λ, h": member.is_paper_setting,
-        "λ=0": member.is_baseline,
-        "confirmed": bool(member.spread),
-    }
-    return ", ".join(text for text, holds in remarks.items() if holds)
+def _remark(found: Front, point: TrialPoint) -> str:
+    return ", ".join([*found.roles(point), *(["confirmed"] if point.spread else [])])
 
 
 def _caption(found: Front) -> str:

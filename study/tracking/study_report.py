@@ -30,14 +30,7 @@ def hypervolumes(metrics: Sequence[Mapping[str, float]], objectives: Sequence[st
 
 def describe(front: Front, experiment: str, run_id: str) -> str:
     """Markdown for the run's Overview."""
-    names = {
-        front.knee.trial: "knee, the best compromise",
-        front.most_accurate.trial: "most accurate",
-        front.most_robust.trial: "most robust",
-    }
-    rows = [_row(point, front.objectives, names.get(point.trial, "")) for point in front.members]
-    if front.baseline is not None and front.baseline not in front.members:
-        rows.append(_row(front.baseline, front.objectives, "λ=0 reference, not on the front"))
+    rows = [_row(point, front.objectives, ", ".join(front.roles(point))) for point in front.shown]
     titles = [f"{split} {name}" for split in ("validation", "test") for name in front.objectives]
     header = ["trial", "λ", "h", *titles, ""]
     return "\n".join(

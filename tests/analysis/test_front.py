@@ -39,6 +39,16 @@ def test_members_run_from_the_most_accurate_to_the_most_robust_on_validation():
     assert front.hypervolume == pytest.approx(0.80 * 30 + 0.78 * 16 + 0.70 * 2)
 
 
+def test_a_table_shows_the_members_and_the_baseline_each_with_all_it_is():
+    front = find_front("demo", [*TRIALS, trial("t003", 0.82, 1.0, is_paper_setting=True)])
+    assert {point.trial: front.roles(point) for point in front.shown} == {
+        "t003": ["knee", "most accurate", "most robust", "the paper's λ and h"],
+        "baseline": ["λ = 0", "dominated"],
+    }
+    front = find_front("demo", TRIALS)
+    assert front.shown == front.members and front.roles(front.members[0]) == ["most accurate", "λ = 0"]
+
+
 def test_the_dictionary_is_what_the_command_line_promises():
     front = find_front("demo", TRIALS).to_dict()
     assert front["study"] == "demo"

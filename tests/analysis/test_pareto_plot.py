@@ -138,7 +138,7 @@ def test_no_test_view_before_there_are_test_metrics():
 def test_only_a_baseline_can_be_drawn():
     front = find_front("demo", trials()[:1])
     assert drawn_points(pareto_panel(front)) == [(20.0, 0.8)]
-    assert "baseline" in data_of(pareto_html(front))["trials"]["demo/baseline"]["roles"]
+    assert "λ = 0" in data_of(pareto_html(front))["trials"]["demo/baseline"]["roles"]
     assert pareto_png(front).startswith(b"\x89PNG")
 
 
