@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -16,7 +17,9 @@ from ray import tune
 
 from study.errors import StudyError
 from study.storage.directory import open_directory
+from study.storage.summaries import read_epochs
 from trainables.config import BASELINE
+from trainables.record import SCORES
 
 if TYPE_CHECKING:
     from trainables.trial import Trial
@@ -44,7 +47,7 @@ class TrialActor(tune.Trainable):
     def _begin(self) -> Trial:
         import torch
 
-        from trainables.data import open_dataset
+        from study.images import images_of
         from trainables.trial import Trial
 
         directory = self.directory
@@ -53,11 +56,10 @@ class TrialActor(tune.Trainable):
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
         trial = Trial(
             study_file.trial_config(self.config["trial"], self.config["point"]),
-            open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store,
-            directory.read_split(),
+            *images_of(directory),
             self.folder,
             start=directory.trial(BASELINE),
-            device="cuda" if torch.cuda.is_available() else "cpu",
+            device="cuda" if assigned.get("GPU", 0) > 0 else "cpu",
         )
         note_start(self.folder, epochs_before=len(trial.epochs))
         return trial
@@ -77,6 +79,9 @@ class TrialActor(tune.Trainable):
         return result
 
     def _step(self) -> dict[str, Any]:
+        if self.trial is None and (self.folder / SCORES).exists():
+            # It has its record: only the driver was not there to hear of it.
+            return {**read_epochs(self.folder)[-1], "done": True}
         with _errors_kept(self.folder):
             trial = self.trial = self.trial or self._begin()
             if not trial.finished:
@@ -122,4 +127,5 @@ class _errors_kept:  # noqa: N801  (a context manager, named as it is read)
         self.handler.close()
         if error is not None and isinstance(error, Exception):
             text = "".join(traceback.format_exception(kind, error, trace))
-            (self.folder / "error.txt").write_text(text, encoding="utf-8")
+            with contextlib.suppress(OSError):  # a full disk has no room for it either
+                (self.folder / "error.txt").write_text(text, encoding="utf-8")

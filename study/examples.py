@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,10 @@ import torch
 
 from analysis.figures.images import Example
 from analysis.report_figures import FiniteDifferences
+from study.images import images_of
 from study.storage.directory import StudyDirectory
 from trainables.attacks import create_attack
 from trainables.config import TrialConfig, trial_config_from_dict
-from trainables.data import open_dataset
 from trainables.gradients import final_scores
 from trainables.models import create_model
 from trainables.models.scorer import Scorer
@@ -23,9 +22,6 @@ from trainables.objectives import DEFAULT_ATTACK
 from trainables.regularizer import estimated_l1, gradient_l1
 from trainables.ssim import ssim
 from trainables.views import image_views
-
-if TYPE_CHECKING:
-    from trainables.data.store import ImageStore
 
 EXAMPLES = 3
 """Attacked images shown."""
@@ -87,9 +83,8 @@ def _look_again(
     model = create_model(config.model, size=config.size)
     model.load_state_dict(safetensors.torch.load_file(directory.weights(trial)))
     model.eval()
-    rows = example_rows(directory.read_split(), count)
-    study_file = directory.read_study_file()
-    store = _store_of(study_file.data, study_file.skip_unreadable)
+    store, split = _images_of(directory)
+    rows = example_rows(split, count)
     views = [
         image_views(store[index], model.input_spec, seed=config.seed, image=image)[:1]
         for index, image in zip(rows["index"], rows["image"], strict=True)
@@ -97,10 +92,7 @@ def _look_again(
     return config, model, rows, torch.cat(views).float() / 255
 
 
-@lru_cache(maxsize=1)
-def _store_of(data: str, skip_unreadable: bool) -> ImageStore:
-    # Opened as the trials do: with another option the whole set would be decoded once more.
-    return open_dataset(data, skip_unreadable=skip_unreadable).store
+_images_of = lru_cache(maxsize=1)(images_of)
 
 
 def _picture(image: torch.Tensor) -> np.ndarray:

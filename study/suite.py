@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
+from study.errors import StudyError
 from study.front import front_of
+from study.images import images_of
 from study.storage.directory import StudyDirectory, open_directory
 from study.storage.summaries import TrialSummary, summarise
 from trainables.config import BASELINE, TrialConfig, trial_config_from_dict
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from trainables.attacks import Suite
     from trainables.attacks.base import Attack
     from trainables.audit import Flag
-    from trainables.data.store import ImageStore
     from trainables.views import Images
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,10 @@ Extent = Literal["reported", "front", "all"]
 
 
 def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console, stop: Callable[[], bool]) -> None:
-    """Run the study file's `suite` on `trials` and add it to their records, until `stop`. Ray must be running."""
+    """Run the study file's `suite` on `trials` and add it to their records, until `stop`. Ray must be running.
+
+    StudyError, once all are through, that names what could not be attacked and why.
+    """
     import ray
 
     from study.cluster.session import resources_of_trials
@@ -43,15 +47,27 @@ def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console
     shared = task(_prepare).remote(directory.address)
     attack = task(_attack)
     # Handed the result of what makes the shared part, the attacks wait for it.
+    failed: dict[str, str] = {}
     pending = {attack.remote(directory.address, trial, shared): trial for trial in trials}
     while pending and not stop():
         done, _ = ray.wait(list(pending), timeout=STOP_SECONDS)
         for one in done:
             trial = pending.pop(one)
+            try:
+                labels = ray.get(one)
+            except ray.exceptions.RayError as error:
+                failed[trial] = str(error).strip().splitlines()[-1]
+                continue
             directory.fetch_trial(trial)
-            console.print(f"{trial}: attacked with {', '.join(ray.get(one))}", highlight=False)
+            console.print(f"{trial}: attacked with {', '.join(labels)}", highlight=False)
     for one in pending:
         ray.cancel(one, force=True)
+    if failed:
+        trial, reason = next(iter(failed.items()))
+        raise StudyError(
+            f"{len(failed)} of the trials could not be attacked with the full suite, such as {trial}: {reason}; the "
+            f"others were; when it is mended: nt-study suite {directory.name}"
+        )
 
 
 def trials_to_attack(directory: StudyDirectory, extent: Extent) -> list[str]:
@@ -87,7 +103,10 @@ def attacks_of(folder: Path) -> list[str]:
 
 
 def audit_study(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, list[Flag]]:
-    """Trial -> reasons to doubt its robustness on validation, for trials that have any."""
+    """Trial -> reasons to doubt its robustness on validation, for every finished trial that can be judged.
+
+    Those are the trials attacked with all of the suite; what the study's own attacks give away is said of the others.
+    """
     from trainables.audit import audit
     from trainables.record import SCORES, read_scores
 
@@ -98,7 +117,8 @@ def audit_study(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[s
         for trial in trials
         if trial.state == "complete"
     }
-    return {trial: flags for trial, flags in found.items() if flags}
+    lacking = not_yet_attacked(directory, list(found))
+    return {trial: flags for trial, flags in found.items() if flags or trial not in lacking}
 
 
 def read_config(folder: Path) -> TrialConfig:
@@ -132,7 +152,7 @@ def _attack(address: str, trial: str, _: None) -> list[str]:
     done = attacks_of(folder)
     lacking = {label: entry for label, entry in directory.read_study_file().suite.items() if label not in done}
     attacks = _ready_attacks(directory, lacking, device)
-    labels = attack_trial(read_config(folder), folder, _images_of(directory), directory.read_split(), attacks, device)
+    labels = attack_trial(read_config(folder), folder, *images_of(directory), attacks, device)
     directory.send_from(trial)
     return labels
 
@@ -144,8 +164,7 @@ def _ready_attacks(directory: StudyDirectory, suite: Suite, device: str) -> dict
     base = directory.trial(BASELINE)
     return prepare_suite(
         suite,
-        _images_of(directory),
-        directory.read_split(),
+        *images_of(directory),
         load_trial_model(read_config(base), base).to(device),
         size=directory.read_study_file().size,
         cache_dir=default_cache_dir(),
@@ -153,16 +172,11 @@ def _ready_attacks(directory: StudyDirectory, suite: Suite, device: str) -> dict
     )
 
 
-def _images_of(directory: StudyDirectory) -> ImageStore:
-    from trainables.data import open_dataset
-
-    study_file = directory.read_study_file()
-    return open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable).store
-
-
 def _device() -> str:
-    """Where a task attacks; it has been given one CPU, or a GPU."""
+    """Where a task attacks: on the GPU that it was given, not on one that others hold."""
+    import ray
     import torch
 
-    torch.set_num_threads(1)
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    assigned = ray.get_runtime_context().get_assigned_resources()
+    torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
+    return "cuda" if assigned.get("GPU", 0) > 0 else "cpu"

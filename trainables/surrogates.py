@@ -85,6 +85,8 @@ class Surrogate:
     """SHA-256 of its weights."""
     trained_on: frozenset[str]
     """SHA-256 of every image that it was trained on; empty for published weights, whose images are not at hand."""
+    place: Path | None = None
+    """Its folder or file, if it has one: what an attack's `surrogate` names."""
 
     def refuse_seen(self, rows: pd.DataFrame) -> None:
         """Raise ValueError if any of `rows` (`image`, `sha256`) was among the training images.
@@ -151,7 +153,7 @@ def load_surrogate(place: Path, *, device: str | torch.device = "cpu") -> Surrog
     there is no surrogate.
     """
     if place.is_file():
-        return _surrogate(place.stem, load_published(place), frozenset(), device)
+        return _surrogate(place.stem, load_published(place), frozenset(), place, device)
     try:
         description = json.loads((place / DESCRIPTION).read_text())
         weights = (place / WEIGHTS).read_bytes()
@@ -159,10 +161,13 @@ def load_surrogate(place: Path, *, device: str | torch.device = "cpu") -> Surrog
         raise ValueError(f"{place} holds no surrogate ({error}); make one with `nt-study surrogate train`") from error
     model = create_model(description["name"], size=description["size"])
     model.load_state_dict(safetensors.torch.load(weights))
-    return _surrogate(description["name"], model, frozenset(description["trained_on"]), device)
+    return _surrogate(description["name"], model, frozenset(description["trained_on"]), place, device)
 
 
-def _surrogate(name: str, model: Scorer, trained_on: frozenset[str], device: str | torch.device) -> Surrogate:
+def _surrogate(
+    name: str, model: Scorer, trained_on: frozenset[str], place: Path, device: str | torch.device
+) -> Surrogate:
     weights = {key: value.contiguous() for key, value in model.state_dict().items()}
     fingerprint = hashlib.sha256(safetensors.torch.save(weights)).hexdigest()
-    return Surrogate(name=name, model=model.to(device).eval(), fingerprint=fingerprint, trained_on=trained_on)
+    model = model.to(device).eval()
+    return Surrogate(name=name, model=model, fingerprint=fingerprint, trained_on=trained_on, place=place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,10 @@ from study.commands.options import JsonOption, print_json
 from study.errors import StudyError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from study.images import Seen
+    from trainables.data.image_set import ImageSet
     from trainables.models.scorer import Scorer
 
 METRICS = ("rmse", "srocc", "plcc", "krocc")
@@ -19,7 +24,9 @@ METRICS = ("rmse", "srocc", "plcc", "krocc")
 
 def attack(
     checkpoint: Annotated[Path, typer.Argument(help="An exported folder, a trial's folder or published weights.")],
-    data: Annotated[str, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = "photos",
+    data: Annotated[
+        str | None, typer.Option(help="Images, such as livec:/path; by default those that the model says, or photos.")
+    ] = None,
     attacks: Annotated[
         str, typer.Option(help="Attacks, separated by commas, with parameters as in ifgsm:steps=3:alpha=0.001.")
     ] = "fgsm,ifgsm,noise",
@@ -31,6 +38,7 @@ def attack(
     ] = None,
     baseline: Annotated[Path | None, typer.Option(help="For transfer: the model to make its images on.")] = None,
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, …")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of the split and of everything random in attacks.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the score table to this Parquet file.")] = None,
     as_json: JsonOption = False,
@@ -38,23 +46,27 @@ def attack(
     """Attack a model and print how far its scores move: MOS against clean and attacked, before against after.
 
     uap and kor are made on small surrogates, trained on the data's training part unless surrogate=FOLDER_OR_FILE names
-    one; uap:perturbation=FILE.png takes a published perturbation.
+    one; uap:perturbation=FILE.png takes a published perturbation. Images that a trial or an export was made with keep
+    the parts they had in its study, so that it is attacked on none that it was trained on.
     """
+    from study.images import remarks_on, seen_by
     from trainables.attacks import check_suite
     from trainables.data import open_dataset
-    from trainables.data.split import MosScale, split_table
     from trainables.evaluate import evaluate
     from trainables.files import default_cache_dir
     from trainables.objectives import measure
     from trainables.record import write_scores
     from trainables.suite import prepare_suite
 
-    chosen = _parse(attacks, eps)
+    chosen = _parse(attacks, eps, seed)
     check_suite(chosen)
-    scorer = _open(checkpoint, model)
+    scorer = _open(checkpoint, model).to(device)
+    seen = seen_by(checkpoint)
+    data = data or (seen.data if seen is not None else "photos")
     images = open_dataset(data, skip_unreadable=skip_unreadable)
-    rows = split_table(images.table, seed=seed, mode=split)  # type: ignore[arg-type]  # it names the modes itself
-    rows = rows.assign(mos=MosScale.of_training(rows).normalise(rows["mos"].to_numpy()))
+    rows = _dealt(images, seen, split, seed)
+    for remark in remarks_on(images.left_out, rows):
+        print(f"nt-study: {remark}", file=sys.stderr)
     attacked = rows[rows["split"] == part]
     if part == "train" or attacked.empty:
         raise StudyError(f"{data} has no {part!r} part to attack; use validation or test")
@@ -62,9 +74,10 @@ def attack(
         chosen,
         images.store,
         rows[rows["split"].isin(("train", part))],
-        None if baseline is None else _open(baseline, None),
+        None if baseline is None else _open(baseline, None).to(device),
         size="small",
         cache_dir=default_cache_dir(),
+        device=device,
     )
     scores = evaluate(scorer, images.store, attacked, ready, seed=seed)
     if out is not None:
@@ -76,10 +89,30 @@ def attack(
     _print(found, f"{checkpoint} on {len(attacked)} {part} images of {data}")
 
 
-def _parse(text: str, eps: float | None) -> dict[str, dict[str, Any]]:
+def _dealt(images: ImageSet, seen: Seen | None, split: str | None, seed: int) -> pd.DataFrame:
+    """Every image's part and MOS on 0..100: those of the model's own study, where these are its images."""
+    from trainables.data.split import MosScale, locate, split_table
+    from trainables.seeding import derive_seed
+
+    known = images.table["sha256"].isin(seen.split["sha256"] if seen is not None else [])
+    if seen is None or not known.any():
+        seed = derive_seed(seed, "split")  # as a study with this seed would
+        rows = split_table(images.table, seed=seed, mode=split)  # type: ignore[arg-type]  # it names the modes itself
+        return rows.assign(mos=MosScale.of_training(rows).normalise(rows["mos"].to_numpy()))
+    if not known.all():
+        raise StudyError(
+            f"{int(known.sum())} images of {images.spec} are of the study that the model is from and "
+            f"{int((~known).sum())} are not; attack it on the ones or on the others"
+        )
+    if split is not None:
+        raise StudyError(f"the model's study has split {images.spec} already; drop --split")
+    return locate(seen.split[seen.split["sha256"].isin(images.table["sha256"])], images.table, spec=images.spec)
+
+
+def _parse(text: str, eps: float | None, seed: int) -> dict[str, dict[str, Any]]:
     """`fgsm,ifgsm:steps=3` -> label -> {"name": …, parameters}.
 
-    The label is the name, or the whole entry where the name is taken.
+    The label is the name, or the whole entry where the name is taken; `_best` is added where the best iterate is kept.
     """
     from trainables.attacks import parameters_of
 
@@ -92,9 +125,11 @@ def _parse(text: str, eps: float | None) -> dict[str, dict[str, Any]]:
             if not is_set:
                 raise StudyError(f"{setting!r} in --attacks {entry!r} sets no parameter; write name:parameter=value")
             params[key] = _number_or_text(value)
-        if eps is not None and "eps" in parameters_of(name):
-            params.setdefault("eps", eps)
-        chosen[entry if name in chosen else name] = {"name": name, **params}
+        for parameter, common in (("eps", eps), ("seed", seed)):
+            if common is not None and parameter in parameters_of(name):
+                params.setdefault(parameter, common)
+        label = f"{name}_best" if params.get("best_iterate") else name
+        chosen[entry if label in chosen else label] = {"name": name, **params}
     return chosen
 
 

@@ -12,12 +12,13 @@ from study.commands.options import JsonOption, print_json
 def check(
     spec: Annotated[str, typer.Argument(help="photos, livec:/path, koniq10k:/path, csv:/path/manifest.csv, …")],
     seed: Annotated[int, typer.Option(help="Seed of the split that is shown.")] = 0,
+    split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look a data set over before a study trusts it: counts, scores, sizes, duplicates, unreadable files, splits."""
     from trainables.data.check import check_dataset
 
-    facts = check_dataset(spec, seed=seed)
+    facts = check_dataset(spec, seed=seed, mode=split)  # type: ignore[arg-type]  # it names the modes itself
     if as_json:
         print_json(facts)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,7 @@ def launch(
 ) -> None:
     """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured."""
     from search_spaces.schema import load_study_file
+    from study.images import remarks_on
     from study.run import prepare
     from study.storage.directory import exists, find
 
@@ -66,7 +68,10 @@ def launch(
     if or_show and exists(studies, name):
         _run_and_show(find(studies, name), mlflow)
     else:
-        _run_and_show(prepare(studies, name, study_file), mlflow)
+        directory = prepare(studies, name, study_file)
+        for remark in remarks_on(directory.read_json("environment.json")["data"]["left_out"], directory.read_split()):
+            print(f"nt-study: {remark}", file=sys.stderr)
+        _run_and_show(directory, mlflow)
 
 
 def resume(

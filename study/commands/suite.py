@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from study.commands.options import STUDIES, AddressOption, JsonOption, StudiesOption, go_to, print_json
 from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from trainables.audit import Flag
 
 SURROGATE_NAMES = {"paq2piq": "paq2piq", "resnet50": "resnet50_substitute"}
 
@@ -49,13 +52,19 @@ def audit(
         raise StudyError(f"study {name!r} has no finished trial to audit yet")
     found = audit_study(directory, trials)
     if as_json:
-        flags = {trial: [flag.__dict__ for flag in doubts] for trial, doubts in found.items()}
-        print_json({"study": name, "audited": [trial.trial for trial in trials], "flags": flags})
+        flags = {trial: [flag.__dict__ for flag in doubts] for trial, doubts in found.items() if doubts}
+        print_json({"study": name, "audited": list(found), "flags": flags})
         return
-    for trial, doubts in found.items():
-        for flag in doubts:
-            print(f"{trial}: {flag.message}")
-    print(f"{len(trials) - len(found)} of {len(trials)} trials give no reason to doubt their robustness")
+    print("\n".join(verdicts(found, len(trials))))
+
+
+def verdicts(found: dict[str, list[Flag]], finished: int) -> list[str]:
+    """The audit in words: every doubt, then how many of the `finished` trials it could judge."""
+    lines = [f"{trial}: {flag.message}" for trial, doubts in found.items() for flag in doubts]
+    fine = sum(not doubts for doubts in found.values())
+    rest = finished - len(found)
+    left = f"; {rest} were not attacked with the full suite and not judged (nt-study suite)" if rest else ""
+    return [*lines, f"{fine} of {len(found)} audited trials give no reason to doubt their robustness{left}"]
 
 
 def train(
@@ -64,10 +73,11 @@ def train(
     size: Annotated[str, typer.Option(help="small or paper.")] = "small",
     seed: Annotated[int, typer.Option(help="Seed of split and training.")] = 0,
 ) -> None:
-    """Train a surrogate for black-box attacks on the training part of a data set; prints its folder's fingerprint."""
+    """Train a surrogate for black-box attacks on the training part of a data set; prints its folder."""
     from trainables.data import open_dataset
     from trainables.data.split import MosScale, split_table
     from trainables.files import default_cache_dir
+    from trainables.seeding import derive_seed
     from trainables.surrogates import train_surrogate
 
     if name not in SURROGATE_NAMES:
@@ -75,7 +85,7 @@ def train(
     if size not in ("small", "paper"):
         raise StudyError(f"unknown size {size!r}; choose small or paper")
     images = open_dataset(data)
-    rows = split_table(images.table, seed=seed)
+    rows = split_table(images.table, seed=derive_seed(seed, "split"))
     rows = rows.assign(mos=MosScale.of_training(rows).normalise(rows["mos"].to_numpy()))
     surrogate = train_surrogate(
         SURROGATE_NAMES[name],
@@ -86,7 +96,7 @@ def train(
         seed=seed,
         report=lambda row: print(f"epoch {row['epoch']}: loss {row['train_loss']:.3f}"),
     )
-    print(f"{name} ({size}) with fingerprint {surrogate.fingerprint[:16]} is in {default_cache_dir() / 'surrogates'}")
+    print(f"{name} ({size}) with fingerprint {surrogate.fingerprint[:16]}; attack with surrogate={surrogate.place}")
 
 
 def build(

@@ -17,6 +17,7 @@ from study.errors import StudyError
 from study.export.model_card import model_card
 from study.export.reading import CONFIG, FORMAT, VERSION, load_exported, read_config
 from study.front import front_of
+from study.images import SPLIT
 from study.storage.directory import StudyDirectory
 from trainables.config import trial_config_from_dict
 from trainables.models.scorer import Scorer
@@ -73,12 +74,13 @@ def pick_points(front: Front, pick: str) -> list[TrialPoint]:
 def write_model(
     folder: Path, directory: StudyDirectory, front: Front, point: TrialPoint, formats: Sequence[str] = ()
 ) -> None:
-    """Fill a new folder with one trial's model, metrics, scores and card."""
+    """Fill a new folder with one trial's model, metrics, scores, split and card."""
     folder.mkdir(parents=True)
     for source in (directory.weights(point.trial), directory.trial(point.trial) / SCORES):
         if not source.exists():
             raise StudyError(f"trial {point.trial} of study {front.study!r} has no {source.name}; pick another trial")
         shutil.copyfile(source, folder / source.name)
+    directory.read_split().to_parquet(folder / SPLIT, index=False)
     config = model_config(directory, point)
     _write_json(folder / CONFIG, config)
     _write_json(folder / "metrics.json", _metrics(front, point))

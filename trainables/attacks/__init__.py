@@ -68,6 +68,16 @@ def check_suite(suite: Suite) -> None:
         create_attack(name, **(made_later.get(name, {}) | params))
 
 
+def check_trial_attacks(attacks: Suite) -> None:
+    """Raise ValueError for an attack that a trial, which has its own model only, cannot make by itself."""
+    for label, entry in attacks.items():
+        if entry["name"] in {*SURROGATES, "transfer"}:
+            raise ValueError(
+                f"attacks: {label!r} ({entry['name']}) is made on another model than the trial's; put it under suite, "
+                "which runs when the models are there (--full-suite)"
+            )
+
+
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
     """The parameters that `create_attack(name)` takes; ValueError for an unknown attack, with the nearest name."""
     if name not in ATTACKS:

@@ -7,17 +7,20 @@ import numpy as np
 import pandas as pd
 
 from trainables.data import open_dataset
-from trainables.data.split import MosScale, leak_groups, split_table
+from trainables.data.split import MosScale, SplitMode, leak_groups, split_table
 from trainables.data.store import MappedStore
+from trainables.seeding import derive_seed
 
 NUM_BINS = 10
 
 
-def check_dataset(spec: str, *, seed: int = 0, cache_dir: Path | None = None) -> dict[str, Any]:
+def check_dataset(
+    spec: str, *, seed: int = 0, mode: SplitMode | None = None, cache_dir: Path | None = None
+) -> dict[str, Any]:
     """Counts, scores, sizes, duplicates, unreadable files and split sizes of a set, ready for JSON.
 
     Unreadable files are reported, not raised; ValueError is left for a set that cannot be opened at all. `splits` are
-    those that a study with `seed` would draw by default, or why it could not.
+    those that a study with `seed` and the split mode would have, or why it could not.
     """
     images = open_dataset(spec, cache_dir=cache_dir, skip_unreadable=True)
     table = images.table
@@ -42,7 +45,7 @@ def check_dataset(spec: str, *, seed: int = 0, cache_dir: Path | None = None) ->
         "conversions": images.conversions,
         "duplicates": _duplicates(table),
         "left_out": images.left_out,
-        "splits": _splits(table, seed),
+        "splits": _splits(table, seed, mode),
     }
 
 
@@ -52,9 +55,9 @@ def _duplicates(table: pd.DataFrame) -> list[list[str]]:
     return [list(group["image"]) for _, group in repeated.groupby("sha256", sort=False)]
 
 
-def _splits(table: pd.DataFrame, seed: int) -> dict[str, Any]:
+def _splits(table: pd.DataFrame, seed: int, mode: SplitMode | None) -> dict[str, Any]:
     try:
-        rows = split_table(table, seed=seed)
+        rows = split_table(table, seed=derive_seed(seed, "split"), mode=mode)
         scale = MosScale.of_training(rows)
     except ValueError as error:
         return {"error": str(error)}

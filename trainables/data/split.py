@@ -107,6 +107,22 @@ def verify_split(recorded: pd.DataFrame, table: pd.DataFrame, *, spec: str) -> N
             )
 
 
+def locate(recorded: pd.DataFrame, table: pd.DataFrame, *, spec: str) -> pd.DataFrame:
+    """A recorded split with `index` where `table` has each image's file now, whatever else is there and in what order.
+
+    Raises ValueError where a file is missing or no longer the same.
+    """
+    position = pd.Series(np.arange(len(table)), index=table["sha256"]).groupby(level=0).first()
+    index = recorded["sha256"].map(position)
+    if index.isna().any():
+        name = recorded.loc[index.isna(), "image"].iloc[0]
+        raise ValueError(
+            f"{spec} as this machine has it lacks {int(index.isna().sum())} of the images that were split, or has "
+            f"others in their place, such as {name}; give every machine the same files"
+        )
+    return recorded.assign(index=index.astype(np.int64))
+
+
 def leak_groups(table: pd.DataFrame) -> NDArray[np.int64]:
     """`(n,)` group numbers; rows that share a content or a file's hash share a group, directly or through others."""
     content = pd.factorize(table["content"])[0]
