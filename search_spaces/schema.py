@@ -3,7 +3,8 @@
 A baseline's YAML (`search_spaces/<baseline>.yaml`) holds `sizes` (what belongs to the small and the published
 network, `recipes` by name among it, the first one being the default) and `presets` (ready-made studies). A user's
 study file names a `baseline` and a `preset` and overrides what it likes; its `recipe` is a name, or keys that replace
-some of the default's. All of it ends as one `StudyFile`, which is frozen into the study's directory.
+some of one's: of the preset's, or of the one that it is `based_on`. All of it ends as one `StudyFile`, which is frozen
+into the study's directory.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trainables.config import BASELINE, Recipe, TrialConfig
-from trainables.objectives import objective
+from trainables.objectives import DEFAULT_ATTACK, WORST, objective
 
 FOLDER = Path(__file__).parent
 STAGE_PARAMETERS = ("lr", "weight_decay", "head_lr_ratio", "batch_size")
 """Training hyperparameters that a space may name beside `lam` and `step_size`; they apply to the last stage."""
+BASED_ON = "based_on"
+"""Key of a study file's recipe: the name of the recipe of which the other keys replace something."""
 FullSuite = Literal["none", "reported", "front", "all"]
 """On which finished trials the full attack suite runs; `reported`: what a report
 shows of the models, which is the baseline, the knee, and the paper's λ and h."""
@@ -139,6 +142,8 @@ class StudyFile(_Part):
                 raise ValueError(f"the space must say the range of {name!r}")
             if space[name].low < 0:
                 raise ValueError(f"{name}: low must not be negative, got {space[name].low}")
+        if "batch_size" in space and not space["batch_size"].integer:
+            raise ValueError("batch_size: a batch has a whole number of images; add 'integer: true'")
         return space
 
     @field_validator("objectives")
@@ -181,10 +186,22 @@ class StudyFile(_Part):
         return storage
 
     @model_validator(mode="after")
+    def _objectives_are_measured(self) -> StudyFile:
+        labels = [label for label in self.attacks if label != DEFAULT_ATTACK]
+        for name in self.objectives:
+            label = name.partition("/")[2]
+            if label and label not in labels:
+                raise ValueError(
+                    f"objectives: no trial is measured on {name!r}, because attacks has no {label!r} "
+                    f"(it has {', '.join(labels) or 'none'}, and {DEFAULT_ATTACK} needs no suffix); add it to attacks"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _scheduler_hears_the_objectives(self) -> StudyFile:
         if self.scheduler.name == "none":
             return self
-        unheard = [name for name in self.objectives if "/" in name]
+        unheard = [name for name in self.objectives if "/" in name or name in WORST]
         if unheard:
             raise ValueError(
                 f"scheduler: {self.scheduler.name} compares trials after every epoch, when only the probe has run; "
@@ -249,7 +266,7 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     own = {"baseline": source} if not _is_path(source) else _read_yaml(Path(source))
     if set(StudyFile.model_fields) <= set(own) and preset is None:
         return validate(_merge(own, dict(overrides or {})), source)
-    own = _merge(own, dict(overrides or {}))
+    own = _lay(own, dict(overrides or {}))
     if "baseline" not in own:
         raise StudyFileError(f"{source}: say which baseline the study is of, as in 'baseline: hyperiqa'")
     baseline = str(own["baseline"])
@@ -266,7 +283,7 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
             f"{baseline} has no preset {preset!r}{did_you_mean(preset, room['presets'])}; "
             f"known: {', '.join(room['presets'])}"
         )
-    chosen = _merge(room["presets"][preset], own)
+    chosen = _lay(room["presets"][preset], own)
     size = chosen.get("size", "small")
     if size not in room["sizes"]:
         raise StudyFileError(f"unknown size {size!r}; known: {', '.join(room['sizes'])}")
@@ -276,15 +293,24 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     return validate(_merge(of_size, chosen), source)
 
 
+def _lay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """As `_merge`, but keys of a recipe laid over a recipe's name keep that name: they change the recipe it names."""
+    merged = _merge(below, above)
+    named, keys = below.get("recipe"), above.get("recipe")
+    if isinstance(named, str) and isinstance(keys, Mapping):
+        merged["recipe"] = {BASED_ON: named, **keys}
+    return merged
+
+
 def _recipe(wanted: Any, recipes: dict[str, Any], owner: str) -> Any:
-    """A recipe by its name, or the owner's first recipe with some keys replaced."""
-    if isinstance(wanted, Mapping):
-        return _merge(next(iter(recipes.values())), wanted)
-    if wanted not in recipes:
+    """A recipe by its name, or with some keys of it replaced: of the one it is `based_on`, or the owner's first."""
+    changes = dict(wanted) if isinstance(wanted, Mapping) else {}
+    name = changes.pop(BASED_ON, next(iter(recipes))) if isinstance(wanted, Mapping) else wanted
+    if name not in recipes:
         raise StudyFileError(
-            f"{owner} has no recipe {wanted!r}{did_you_mean(str(wanted), recipes)}; known: {', '.join(recipes)}"
+            f"{owner} has no recipe {name!r}{did_you_mean(str(name), recipes)}; known: {', '.join(recipes)}"
         )
-    return recipes[wanted]
+    return _merge(recipes[name], changes)
 
 
 def validate(values: Mapping[str, Any], source: str) -> StudyFile:

@@ -12,6 +12,7 @@ from study.errors import StudyError
 from study.front import CONFIRMED, front_of
 from study.retrain import retrain, retrained_tables
 from study.storage.directory import StudyDirectory
+from study.tracking.tracker import sync
 from trainables.config import BASELINE
 from trainables.files import write_atomically
 
@@ -26,6 +27,7 @@ def confirm(directory: StudyDirectory, seeds: int, console: Console) -> bool:
         return False
     write_summary(directory, front)
     directory.send()
+    sync(directory)
     return True
 
 

@@ -63,9 +63,8 @@ def seed_study(directory: StudyDirectory, number: int, members: list[str]) -> St
     if not known:
         # A kill before the members were written has left a part of it, in which no trial can have begun.
         shutil.rmtree(replica.path, ignore_errors=True)
-        create(replica.path.parent, replica.name, study_file)
-        replica.write_split(directory.read_split())
-        replica.write_json("environment.json", {**directory.read_json("environment.json"), **software()})
+        environment = {**directory.read_json("environment.json"), **software()}
+        create(replica.path.parent, replica.name, study_file, rows=directory.read_split(), environment=environment)
     replica.write_study_file(study_file)
     replica.write_json(MEMBERS, {"trials": names})
     replica.send()

@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here."""
     from study.search.durable import check_storage
-    from trainables.attacks import check_suite
+    from trainables.attacks import check_suite, check_trial_attacks
     from trainables.data import open_dataset
     from trainables.data.split import MosScale, split_table
 
     check_new(studies, name)
     check_suite(study_file.attacks | study_file.suite)
+    check_trial_attacks(study_file.attacks)
     check_weights(study_file)
     images = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable)
     rows = split_table(
@@ -47,12 +48,9 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     rows = rows.assign(raw_mos=rows["mos"], mos=scale.normalise(rows["mos"].to_numpy()))
     check_storage(StudyDirectory(studies / name), study_file)
     start_ray(study_file, studies)
-    directory = create(studies, name, study_file)
-    directory.write_split(rows)
     counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}
-    directory.write_json("environment.json", environment_of(study_file, images, scale, counts))
-    directory.send()
-    return directory
+    environment = environment_of(study_file, images, scale, counts)
+    return create(studies, name, study_file, rows=rows, environment=environment)
 
 
 def run(
@@ -73,7 +71,7 @@ def run(
     from study.search.durable import DurableSearch, open_optuna
 
     study_file = directory.read_study_file()
-    with directory.locked(), _logging_to(directory.driver_log), _disk_errors_explained(directory):
+    with _disk_errors_explained(directory), directory.locked(), _logging_to(directory.driver_log):
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
         if search.remaining or _to_attack(directory, study_file):
             check_unchanged(directory, force=force)
@@ -85,6 +83,11 @@ def run(
                 f"the λ=0 baseline failed, and with it the study: {search.baseline_error}; the traceback is in "
                 f"{directory.trial(BASELINE) / 'error.txt'}; when it is mended: "
                 f"{remedy or f'nt-study resume {directory.name}'}"
+            )
+        if search.broken is not None:
+            raise StudyError(
+                f"the study stopped because its record could not be kept: {search.broken}; what was finished is kept; "
+                f"when it is mended: {remedy or f'nt-study resume {directory.name}'}"
             )
         if search.gave_up is not None:
             raise StudyError(
@@ -110,7 +113,7 @@ def _run_trials(
     with _stop_on_interrupt(console) as interrupted:
 
         def stop() -> bool:
-            return interrupted.is_set() or search.gave_up is not None or directory.stop_requested()
+            return interrupted.is_set() or search.is_over or directory.stop_requested()
 
         if search.remaining:
             with Progress(study_file, summarise(directory), console, changed) as progress:
@@ -168,8 +171,12 @@ def attack(directory: StudyDirectory, trials: list[str], console: Console) -> bo
         return True
     with directory.locked(), _logging_to(directory.driver_log), _stop_on_interrupt(console) as interrupted:
         start_ray(directory.read_study_file(), directory.path.parent)
-        run_suite(directory, trials, console, interrupted.is_set)
-        return not interrupted.is_set()
+
+        def stop() -> bool:
+            return interrupted.is_set() or directory.stop_requested()
+
+        run_suite(directory, trials, console, stop)
+        return not stop()
 
 
 @contextlib.contextmanager

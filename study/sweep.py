@@ -14,6 +14,7 @@ from study.errors import StudyError
 from study.retrain import retrain
 from study.run import run
 from study.storage.directory import StudyDirectory
+from study.storage.frozen import grown
 from study.storage.summaries import summarise
 from study.suite import attacks_of
 from trainables.config import BASELINE
@@ -94,9 +95,10 @@ def sweep(directory: StudyDirectory, seeds: int, console: Console, mlflow: str |
     return retrain(directory, seeds - 1, members, console, attacked=attacked)
 
 
-def without_extent(study_file: StudyFile) -> StudyFile:
-    """What makes two sweeps the same one: on which trials all attacks run may be decided later."""
-    return study_file.model_copy(update={"full_suite": "none"})
+def is_same(launched: StudyFile, now: StudyFile) -> bool:
+    """Whether two sweeps are one: on which trials the full suite runs, and further attacks in it, may come later."""
+    later = {"full_suite": now.full_suite, "suite": now.suite}
+    return grown(launched.suite, now.suite) and launched.model_copy(update=later) == now
 
 
 def _wide_enough(name: str, points: Sequence[dict[str, float]], axis: Any) -> dict[str, float]:

@@ -11,7 +11,7 @@ A metric of an attack other than the default has its label behind a slash: `rmse
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,7 +68,7 @@ ATTACKED = _table(
 )
 """Metrics of the model under one attack; these take a suffix."""
 
-WORST = _table(("rmse_attacked_worst", "minimize", "MOS points", "largest rmse_attacked over all recorded attacks"))
+WORST = _table(("rmse_attacked_worst", "minimize", "MOS points", "largest rmse_attacked over every trial's attacks"))
 
 OBJECTIVES: dict[str, Objective] = CLEAN | ATTACKED | WORST
 
@@ -88,10 +88,14 @@ def objective(name: str) -> Objective:
     return Objective(name=name, direction=found.direction, unit=found.unit, description=description)
 
 
-def measure(scores: pd.DataFrame, split: str, attack: str = DEFAULT_ATTACK) -> dict[str, float]:
+def measure(
+    scores: pd.DataFrame, split: str, attack: str = DEFAULT_ATTACK, *, worst_of: Collection[str] | None = None
+) -> dict[str, float]:
     """All metrics of one split of a score table, by objective name; `attack` is the one that needs no suffix.
 
-    Correlations of constant scores are NaN. Raises ValueError when the table has no rows of that split and attack.
+    worst_of: the attacks over which the worst is taken, all by default. Trials are comparable over the same ones only,
+    and the full suite runs on some of them. Correlations of constant scores are NaN. Raises ValueError when the table
+    has no rows of that split and attack.
     """
     rows = scores[scores["split"] == split]
     by_attack = {str(label): part for label, part in rows.groupby("attack", sort=False)}
@@ -103,7 +107,9 @@ def measure(scores: pd.DataFrame, split: str, attack: str = DEFAULT_ATTACK) -> d
         if label != attack:
             found |= {f"{name}/{label}": value for name, value in _under_attack(part).items()}
     found["rmse_attacked_worst"] = max(
-        metrics.rmse(part["clean_score"], part["attacked_score"]) for part in by_attack.values()
+        metrics.rmse(part["clean_score"], part["attacked_score"])
+        for label, part in by_attack.items()
+        if worst_of is None or label in worst_of
     )
     return found
 

@@ -12,6 +12,7 @@ The folder holds `config.json`, `epochs.jsonl`, `checkpoint.pt` while it trains,
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,15 +70,14 @@ class Trial:
 
     def run_epoch(self) -> dict[str, Any]:
         """Train one epoch, probe the validation part, save a checkpoint; returns the epoch's row of `epochs.jsonl`."""
-        self._keep_start_weights()
         if self.training.starts_from_best:
             self.training.model.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
+        self._keep_start_weights()
         row: dict[str, Any] = self.training.run_epoch()
         row |= probe(self.training.model, self.images, self.rows["validation"], self.attacks[DEFAULT_ATTACK])
         self.epochs.append(row)
-        if self._is_best():
-            self._save_weights(WEIGHTS)
         self._save_checkpoint()
+        self._save_epoch()
         return row
 
     def write_record(self) -> pd.DataFrame:
@@ -95,10 +95,11 @@ class Trial:
 
         The epochs of a stage compete with each other only.
         """
-        candidates = [row["srocc"] for row in self.epochs if row["stage"] == self.epochs[-1]["stage"]]
-        if len(candidates) == 1 or not self.training.best_counts:
+        *earlier, latest = [row["srocc"] for row in self.epochs if row["stage"] == self.epochs[-1]["stage"]]
+        if not earlier or not self.training.best_counts:
             return True
-        return bool(candidates[-1] > max(candidates[:-1]))
+        # An epoch of constant predictions has no SROCC (NaN) and loses against any that has one.
+        return bool(latest > max((srocc for srocc in earlier if not math.isnan(srocc)), default=-math.inf))
 
     def _keep_start_weights(self) -> None:
         first_of_last_stage = self.training.epoch == self.config.epochs - self.config.stages[-1].epochs
@@ -112,6 +113,11 @@ class Trial:
     def _save_checkpoint(self) -> None:
         state = {"training": self.training.state_dict(), "epochs": self.epochs}
         write_atomically(self.folder / "checkpoint.pt", lambda file: torch.save(state, file))
+
+    def _save_epoch(self) -> None:
+        """What follows from the checkpoint, which is written first: after a kill in between, this is done again."""
+        if self._is_best():
+            self._save_weights(WEIGHTS)
         lines = "".join(json.dumps(row) + "\n" for row in self.epochs)
         write_atomically(self.folder / "epochs.jsonl", lines.encode())
 
@@ -121,6 +127,7 @@ class Trial:
             state = torch.load(path, map_location=self.device, weights_only=True)
             self.training.load_state_dict(state["training"])
             self.epochs = state["epochs"]
+            self._save_epoch()
 
 
 def starting_model(config: TrialConfig, start: Path | None) -> Scorer:

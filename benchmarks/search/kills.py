@@ -75,11 +75,9 @@ def write_study_file(folder: Path) -> Path:
 
 def drive(study_file: Path, directory: StudyDirectory, kill_after: float | None) -> bool:
     """Launch or resume; kill the driver after so many seconds. Returns whether it ended by itself, with success."""
-    verb = ["resume", directory.name] if (directory.path / "environment.json").exists() else []
-    verb = verb or ["launch", str(study_file), "--name", directory.name]
-    # A folder that a kill left before the launch was complete holds nothing yet, and the launch begins again.
-    if verb[0] == "launch" and (directory.path / "study.yaml").exists():
-        (directory.path / "study.yaml").unlink()
+    verb = ["resume", directory.name]
+    if not (directory.path / "study.yaml").exists():
+        verb = ["launch", str(study_file), "--name", directory.name]
     command = [sys.executable, "-m", "study.cli", *verb, "--studies", str(directory.path.parent)]
     code, output = run_or_kill(command, kill_after)
     if code is None:

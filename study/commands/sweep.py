@@ -34,7 +34,7 @@ def sweep(
     from study.run import prepare
     from study.storage.directory import exists, find
     from study.storage.mirror import place_of
-    from study.sweep import Parameter, sweep_file, without_extent
+    from study.sweep import Parameter, is_same, sweep_file
     from study.sweep import sweep as run_sweep
 
     go_to(address)
@@ -49,10 +49,11 @@ def sweep(
     study_file = sweep_file(baseline, chosen, values=_numbers(values), preset=preset, overrides=overrides)
     is_there = exists(studies, name)
     directory = find(studies, name) if is_there else prepare(studies, name, study_file)
-    if is_there and without_extent(directory.read_launched_file()) != without_extent(study_file):
+    if is_there and not is_same(directory.read_launched_file(), study_file):
         raise StudyError(f"study {name!r} in {place_of(studies)} is another one than this sweep; choose another --name")
     if is_there:
-        directory.write_study_file(directory.read_study_file().model_copy(update={"full_suite": study_file.full_suite}))
+        later = {"full_suite": study_file.full_suite, "suite": study_file.suite}
+        directory.write_study_file(directory.read_study_file().model_copy(update=later))
     console = Console()
     if not run_sweep(directory, seeds, console, mlflow):
         console.print(f"\nsweep {name!r} is not finished; the same command goes on with it")

@@ -8,9 +8,13 @@ and no finished trial is run twice.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import re
+import shutil
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import optuna
@@ -31,6 +35,11 @@ from trainables.seeding import derive_seed
 
 log = logging.getLogger(__name__)
 
+NUMBERS = re.compile(r"\b(t\d{3,}|baseline)\b|\d+(\.\d+)?(e[+-]?\d+)?")
+"""What may differ between two messages of the same error: names of trials, and numbers."""
+FULL_DISK = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+SPARE_BYTES = 2**20
+"""A disk with less room than this is full: a checkpoint needs more."""
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -116,19 +125,28 @@ class DurableSearch(Unpickled, Searcher):
         self.optuna_study = optuna_study
         self.gave_up: str | None = None
         """The error that the first trials of this run all failed with, once there are too many of them."""
+        self.broken: str | None = None
+        """Why the storage or the folder can no longer be written or read, once that has happened."""
         self._reasons: list[str] = []
         """How the NT trials that ended in this run failed; empty strings for those that did not."""
         self._names: dict[str, str] = {}
         """Ray trial -> the trial it was given, until it has ended; an interrupted one stays."""
         self._distributions = distributions(study_file.space)
+        self._check_memory()
         self._unfinished = self.reconcile()
         self._baseline = self._ended(BASELINE) or "waiting"
         if self._baseline == "failed":
             # Nothing can be said without it, so every run tries again.
-            directory.remove(f"trials/{BASELINE}/result.json")
+            for file in (SCORES, "result.json"):
+                directory.remove(f"trials/{BASELINE}/{file}")
             self._baseline = "waiting"
         self._show_baseline()
         commit(optuna_study)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be run, whatever remains."""
+        return self.gave_up is not None or self.broken is not None
 
     @property
     def baseline_error(self) -> str | None:
@@ -156,6 +174,11 @@ class DurableSearch(Unpickled, Searcher):
         return unfinished
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        with self._breaking():
+            return self._suggest(trial_id)
+        return None  # the run is being stopped
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._baseline == "waiting":
             self._baseline = "running"
             self._names[trial_id] = BASELINE
@@ -165,7 +188,7 @@ class DurableSearch(Unpickled, Searcher):
             return None if self._baseline == "running" else Searcher.FINISHED
         if self._unfinished:
             number = self._unfinished.pop(0)
-            point = next(t for t in self.optuna_study.get_trials(deepcopy=False) if t.number == number).params
+            point = self._point_of(number)
         elif self._new:
             trial = self.optuna_study.ask(dict(self._distributions))
             number, point = trial.number, trial.params
@@ -179,17 +202,43 @@ class DurableSearch(Unpickled, Searcher):
         commit(self.optuna_study)
         return {"trial": name, "point": dict(point)}
 
+    def _point_of(self, number: int) -> dict[str, float]:
+        """An unfinished trial's point; what a driver that was killed while asking did not get to is suggested now."""
+        frozen = next(t for t in self.optuna_study.get_trials(deepcopy=False) if t.number == number)
+        if set(frozen.params) >= set(self._distributions):
+            return dict(frozen.params)
+        trial = optuna.Trial(self.optuna_study, self._optuna_id(number))
+        return {name: trial._suggest(name, axis) for name, axis in self._distributions.items()}
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         name = self._names.get(trial_id)
         if name is not None and name != BASELINE and not result["done"]:
-            self._keep_values(int(name.removeprefix("t")), result)
+            with self._breaking():
+                self._keep_values(int(name.removeprefix("t")), result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         name = self._names.get(trial_id)
-        if name is None:
-            return
+        if name is not None:
+            with self._breaking():
+                self._complete(trial_id, name, error)
+
+    @contextlib.contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """Storage or folder failing ends the run, not the trial: Tune would train a finished one again."""
+        import sqlalchemy.exc
+
+        try:
+            yield
+        except (StudyError, OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+            log.exception("the study's record could not be kept")
+            self.broken = self.broken or str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+    def _complete(self, trial_id: str, name: str, error: bool) -> None:
         self.directory.fetch_trial(name)
         if error and self._ended(name) is None:
+            if _disk_was_full(self.directory, name):
+                self.broken = f"no space left in {self.directory.path.parent}"
+                return  # and the trial stays as it is, to go on when there is some
             self.directory.write_result(name, "failed", _last_error(self.directory, name))
         state = self._ended(name)
         if state is not None:
@@ -202,6 +251,17 @@ class DurableSearch(Unpickled, Searcher):
             self._count_failures(name, state)
         commit(self.optuna_study)
 
+    def _check_memory(self) -> None:
+        """StudyError where the search has lost its memory, and would give finished trials' names to other points."""
+        asked = [t for t in self.optuna_study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+        there = {path.name for path in self.directory.trials.glob("t*") if path.name.removeprefix("t").isdigit()}
+        lost = sorted(there - {trial_name(trial.number) for trial in asked})
+        if lost:
+            raise StudyError(
+                f"study {self.directory.name!r} has a trial {lost[0]} that its search storage knows nothing of; bring "
+                f"back {self.study_file.storage or self.directory.search_place}, or launch a new study"
+            )
+
     def _show_baseline(self) -> None:
         """Tell the Optuna study, for samplers and people, what λ=0 reaches."""
         if self._baseline == "complete":
@@ -210,10 +270,10 @@ class DurableSearch(Unpickled, Searcher):
 
     def _count_failures(self, name: str, state: str) -> None:
         reason = str(self.directory.read_json(f"trials/{name}/result.json")["reason"])
-        self._reasons.append(reason if state == "failed" else "")
+        self._reasons.append(NUMBERS.sub("#", reason) if state == "failed" else "")
         first = self._reasons[: self.study_file.give_up_after]
         if len(first) == self.study_file.give_up_after and all(first) and len(set(first)) == 1:
-            self.gave_up = first[0]
+            self.gave_up = reason
 
     def _tell_from_folder(self, number: int) -> bool:
         """Tell Optuna how a trial ended, once; False when its folder says that it has not."""
@@ -260,7 +320,7 @@ class DurableSearch(Unpickled, Searcher):
 
 def objective_values(directory: StudyDirectory, study_file: StudyFile, trial: str) -> list[float]:
     """The objectives of a finished trial, computed from the validation rows of its score table."""
-    metrics = measure(read_scores(directory.trial(trial) / SCORES), "validation")
+    metrics = measure(read_scores(directory.trial(trial) / SCORES), "validation", worst_of=study_file.attacks)
     return [metrics[name] for name in study_file.objectives]
 
 
@@ -275,6 +335,13 @@ def _verdict(directory: StudyDirectory, study_file: StudyFile, trial: str) -> tu
     values = dict(zip(study_file.objectives, objective_values(directory, study_file, trial), strict=True))
     bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
     return ("failed", f"{' and '.join(bad)} on the validation images") if bad else ("complete", "")
+
+
+def _disk_was_full(directory: StudyDirectory, trial: str) -> bool:
+    """Whether a trial failed for want of space, which is no fault of its own. Its traceback may not have fitted."""
+    path = directory.trial(trial) / "error.txt"
+    said = path.read_text(encoding="utf-8") if path.exists() else ""
+    return any(text in said for text in FULL_DISK) or shutil.disk_usage(directory.path).free < SPARE_BYTES
 
 
 def _last_error(directory: StudyDirectory, trial: str) -> str:

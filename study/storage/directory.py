@@ -233,13 +233,13 @@ class StudyDirectory:
         process = psutil.Process()
         lock = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
         self._take_lock(lock)
-        (self.path / "stop").unlink(missing_ok=True)
         try:
             with contextlib.nullcontext() if self.mirror is None else self._leased(self.mirror, lock):
                 yield
         finally:
-            (self.path / "lock").unlink(missing_ok=True)
-            (self.path / "stop").unlink(missing_ok=True)
+            if self._owner_here() == lock:  # and not another's, who came after a user had deleted it
+                (self.path / "stop").unlink(missing_ok=True)
+                (self.path / "lock").unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _leased(self, mirror: Mirror, lock: dict[str, Any]) -> Iterator[None]:
@@ -270,6 +270,7 @@ class StudyDirectory:
         with alone(self.path / ".locking"):  # else of two that find a dead driver's lock, one deletes the other's
             owner = self._owner_here()
             if owner is None:
+                (self.path / "stop").unlink(missing_ok=True)
                 self.write_json("lock", lock)
         if owner is not None:
             raise StudyError(
@@ -306,14 +307,31 @@ def check_new(studies: Path, name: str) -> None:
         )
 
 
-def create(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
-    """Make the folder of a new study. StudyError when the name is taken or unusable or the place cannot be written."""
+def create(
+    studies: Path,
+    name: str,
+    study_file: StudyFile,
+    *,
+    rows: pd.DataFrame | None = None,
+    environment: dict[str, Any] | None = None,
+) -> StudyDirectory:
+    """Make the folder of a new study, with its split and what it ran on as far as they are given.
+
+    The study file is written last: without one, whatever a kill has left is no study, and the next launch overwrites
+    it. StudyError when the name is taken or unusable or the place cannot be written.
+    """
     check_new(studies, name)
     directory = StudyDirectory(studies / name)
     try:
         directory.trials.mkdir(parents=True, exist_ok=True)
-        write_atomically(directory.path / "launched.yaml", study_file.to_yaml().encode())
-        directory.write_study_file(study_file)
+        with directory.locked():
+            check_new(studies, name)  # another launcher may have been faster
+            write_atomically(directory.path / "launched.yaml", study_file.to_yaml().encode())
+            if rows is not None:
+                directory.write_split(rows)
+            if environment is not None:
+                directory.write_json("environment.json", environment)
+            directory.write_study_file(study_file)
     except OSError as error:
         raise StudyError(
             f"cannot write to {place_of(studies)}: {os.strerror(error.errno or 0)}; choose another --studies"

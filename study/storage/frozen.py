@@ -129,11 +129,17 @@ def differences(directory: StudyDirectory) -> list[str]:
 
 def _study_file_differences(directory: StudyDirectory) -> list[str]:
     launched, now = directory.read_launched_file().model_dump(), directory.read_study_file().model_dump()
+    free = {*COUNT_NOTHING, *(["suite"] if grown(launched["suite"], now["suite"]) else [])}
     return [
         f"{key} in study.yaml was {_brief(launched[key])} and is {_brief(now[key])}"
         for key in launched
-        if key not in COUNT_NOTHING and launched[key] != now[key]
+        if key not in free and launched[key] != now[key]
     ]
+
+
+def grown(suite: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether a suite has only gained attacks: finished trials are then attacked with these, too."""
+    return all(now.get(label) == attack for label, attack in suite.items())
 
 
 def _weights_differences(directory: StudyDirectory, environment: dict[str, Any]) -> list[str]:

@@ -103,8 +103,8 @@ class Lease:
                 self._renew()
                 if beats % BEATS_PER_EXCHANGE == 0:
                     self.exchange()
-            except StudyError as error:
-                log.info("%s", error)  # what could not be sent is sent the next time
+            except Exception as error:  # the thread must live: who stops renewing is taken for gone
+                log.info("%s", error)  # and what could not be sent is sent the next time
             if self.lost:
                 return
 

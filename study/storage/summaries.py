@@ -85,7 +85,9 @@ def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSumm
     """The trial of one folder; `alive` says whether somebody runs the study, so that an open trial is running."""
     config = trial_config_from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     state, reason = _state(folder, alive)
-    metrics = _metrics(folder / SCORES) if state == "complete" else {"validation": {}, "test": {}}
+    metrics: dict[str, dict[str, float]] = {"validation": {}, "test": {}}
+    if state == "complete":
+        metrics = _metrics(folder / SCORES, frozenset(config.attacks))
     return TrialSummary(
         trial=config.trial,
         state=state,
@@ -118,11 +120,11 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def _metrics(path: Path) -> dict[str, dict[str, float]]:
-    return _metrics_of_version(path, path.stat().st_mtime_ns)
+def _metrics(path: Path, attacks: frozenset[str]) -> dict[str, dict[str, float]]:
+    return _metrics_of_version(path, attacks, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _metrics_of_version(path: Path, _modified: int) -> dict[str, dict[str, float]]:
+def _metrics_of_version(path: Path, attacks: frozenset[str], _modified: int) -> dict[str, dict[str, float]]:
     scores = read_scores(path)
-    return {split: measure(scores, split) for split in ("validation", "test")}
+    return {split: measure(scores, split, worst_of=attacks) for split in ("validation", "test")}

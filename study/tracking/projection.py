@@ -69,7 +69,8 @@ class Projection:
         self._undrawn: dict[str, str] = {}
         self._members: set[str] = set()
         self._stamps: dict[str, tuple[int, bool]] = {}
-        self._drawn: set[str] = set()
+        self._digests: dict[str, str] = {}
+        self._drawn: dict[str, str] = {}
         self._front_due = 0.0
         self._hypervolumes_sent = 0
         self._study_state = ""
@@ -134,7 +135,8 @@ class Projection:
         return max((self._end(trial) for trial in self._ended), default=int(time.time() * 1000))
 
     def _update_front(self, final: bool) -> None:
-        complete = {name for name, trial in self._ended.items() if self._has_a_point(trial)}
+        # Their digests too: the full suite adds to the records of trials that were drawn long ago.
+        complete = {name: self._digests[name] for name, trial in self._ended.items() if self._has_a_point(trial)}
         if complete == self._drawn or (time.monotonic() < self._front_due and not final):
             return
         began = time.thread_time()
@@ -143,7 +145,7 @@ class Projection:
         digest = _digest(front)
         self._members = {point.trial for point in front.members}
         if self.runs[STUDY].data.tags.get("front") != digest:
-            self._draw_front(complete)
+            self._draw_front(set(complete))
             self._log(STUDY, tags={"front": digest})
         self._drawn = complete
         self._front_due = time.monotonic() + max(FRONT_EVERY, (time.thread_time() - began) / FRONT_SHARE)
@@ -181,7 +183,7 @@ class Projection:
         if name not in self.runs:
             started = min(_milliseconds(folder / "config.json"), self._end(name) - int(trial.seconds * 1000))
             self._create_run(name, name, started, {"trial": name})
-        digest = _digest(trial)
+        digest = self._digests[name] = _digest(trial)
         if trial.state == "complete" and self.runs[name].data.tags.get("figures") != digest:
             self._undrawn[name] = digest
         if self.runs[name].data.tags.get("digest") == digest:

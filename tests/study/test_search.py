@@ -10,56 +10,23 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
-from postgres_server import PASSWORD, Postgres
+import sqlalchemy.exc
+from optuna.trial import TrialState
+from searching import DRIVER, finish_baseline, measured, search_of, study_in, suggest, told
 from written_study import write_trial
 
-from search_spaces.schema import Sampler, StudyFile, load_study_file
+from search_spaces.schema import Sampler
 from study.errors import StudyError
-from study.search.durable import DurableSearch, check_storage, objective_values, open_optuna, retry_failed
-from study.storage.directory import StudyDirectory, create
+from study.search.durable import DurableSearch, check_storage, objective_values, retry_failed
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores, write_scores
 
 FINISHED = "FINISHED"
-
-
-def study_in(studies: Path, name: str = "search", **overrides: Any) -> tuple[StudyDirectory, StudyFile]:
-    study_file = load_study_file("hyperiqa", preset="smoke", overrides={"sampler": "random", **overrides})
-    return create(studies, name, study_file), study_file
-
-
-def search_of(directory: StudyDirectory) -> DurableSearch:
-    """A searcher as a driver makes one that starts or resumes the study."""
-    study_file = directory.read_study_file()
-    return DurableSearch(directory, study_file, open_optuna(directory, study_file))
-
-
-def suggest(search: DurableSearch, ray_trial: str) -> dict[str, Any]:
-    suggestion = search.suggest(ray_trial)
-    assert isinstance(suggestion, dict)
-    return suggestion
-
-
-def measured(directory: StudyDirectory, name: str, number: int = 0) -> None:
-    """What a trial leaves that came to its end, before anybody has heard of it."""
-    write_trial(directory, directory.read_study_file(), name, number)
-    (directory.trial(name) / "result.json").unlink()
-
-
-def finish_baseline(search: DurableSearch) -> None:
-    assert suggest(search, "ray-baseline") == {"trial": BASELINE, "point": {}}
-    measured(search.directory, BASELINE)
-    search.on_trial_complete("ray-baseline", {})
-
-
-def told(directory: StudyDirectory) -> list[FrozenTrial]:
-    return open_optuna(directory, directory.read_study_file()).get_trials(deepcopy=False)
 
 
 @pytest.fixture
@@ -163,6 +130,66 @@ def test_after_a_crash_unfinished_trials_come_first_and_the_number_asked_for_is_
     assert len(told(search.directory)) == 3
 
 
+class _Killed(optuna.samplers.RandomSampler):
+    """Dies while it thinks of a point's second number, as a driver may be killed."""
+
+    def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
+        if name == "step_size":
+            raise SystemExit
+        return super().sample_independent(study, trial, name, distribution)
+
+
+def test_a_trial_whose_driver_died_while_asking_gets_its_point_later(search: DurableSearch) -> None:
+    points = [suggest(search, str(number))["point"] for number in range(len(search.study_file.first_points))]
+    search.optuna_study.sampler = _Killed(seed=0)
+    with pytest.raises(SystemExit):
+        search.suggest("killed")
+    begun = told(search.directory)[len(points)]
+    assert begun.state == TrialState.RUNNING and set(begun.params) == {"lam"}, "half a point is in the storage"
+    again = search_of(search.directory)
+    suggestions = [suggest(again, f"again-{number}") for number in range(len(points) + 1)]
+    assert [one["point"] for one in suggestions[:-1]] == points
+    assert suggestions[-1]["trial"] == f"t{len(points):03d}"
+    completed = suggestions[-1]["point"]
+    assert set(completed) == {"lam", "step_size"} and completed["lam"] == begun.params["lam"]
+    assert told(search.directory)[len(points)].params == completed
+
+
+def test_a_search_that_has_lost_its_memory_gives_no_name_away(search: DurableSearch) -> None:
+    measured(search.directory, suggest(search, "a")["trial"])
+    (search.directory.path / "optuna.db").rename(search.directory.path / "elsewhere.db")
+    with pytest.raises(StudyError, match=r"has a trial t000 that its search storage knows nothing of; bring"):
+        search_of(search.directory)
+
+
+def test_a_storage_that_fails_ends_the_run_and_not_the_trial(
+    search: DurableSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = suggest(search, "a")["trial"]
+    measured(search.directory, name)
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise sqlalchemy.exc.OperationalError("UPDATE", {}, Exception("server closed the connection"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(search.optuna_study, "tell", gone)
+        search.on_trial_complete("a", {})
+    assert search.broken == "server closed the connection" and search.is_over
+    assert told(search.directory)[0].state == TrialState.RUNNING
+    search_of(search.directory)
+    assert told(search.directory)[0].state == TrialState.COMPLETE, "the next run tells what this one could not"
+
+
+def test_a_full_disk_is_no_trial_s_fault(search: DurableSearch) -> None:
+    name = suggest(search, "a")["trial"]
+    write_trial(search.directory, search.study_file, name, 0, end="")
+    (search.directory.trial(name) / "error.txt").write_text("OSError: [Errno 28] No space left on device\n")
+    search.on_trial_complete("a", error=True)
+    assert search.broken is not None and "no space left" in search.broken
+    assert told(search.directory)[0].state == TrialState.RUNNING
+    assert suggest(search_of(search.directory), "b")["trial"] == name, "and it goes on where it was"
+
+
 def test_an_interrupted_trial_is_neither_pruned_nor_failed(search: DurableSearch) -> None:
     first = suggest(search, "a")
     write_trial(search.directory, search.study_file, first["trial"], 0, end="")
@@ -212,6 +239,17 @@ def test_trials_that_all_fail_alike_end_the_study_and_can_be_retried(search: Dur
     assert [suggest(again, name)["point"] for name in "def"] == points
 
 
+def test_errors_that_differ_in_names_and_numbers_are_alike(search: DurableSearch) -> None:
+    search = search_of(search.directory)
+    for number in range(search.study_file.give_up_after):
+        name = suggest(search, str(number))["trial"]
+        search.directory.trial(name).mkdir(parents=True)
+        sentence = f"OutOfMemoryError: trial {name} with λ = {10.0**-number:g} wanted {number}.5 GiB"
+        (search.directory.trial(name) / "error.txt").write_text(sentence, encoding="utf-8")
+        search.on_trial_complete(str(number), error=True)
+    assert search.gave_up is not None and search.gave_up.endswith("GiB")
+
+
 def test_different_failures_do_not_end_the_study(search: DurableSearch) -> None:
     for ray_trial, error in zip("abc", ("first", "second", "first"), strict=True):
         fail(search, ray_trial, error)
@@ -243,32 +281,6 @@ def test_epochs_of_running_trials_are_there_for_samplers(search: DurableSearch) 
     suggest(search, "a")
     search.on_trial_result("a", {"epoch": 1, "srocc": 0.7, "rmse_attacked": math.inf, "done": False})
     assert told(search.directory)[0].user_attrs["last_values"] == [0.7, math.inf]
-
-
-@pytest.fixture
-def team_storage(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A fresh database of a real PostgreSQL server; its password comes from where psycopg looks for it."""
-    monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    database = postgres.fresh().rpartition("/")[2]
-    yield postgres.url(database).replace(":" + PASSWORD.replace(" ", "%20"), "").replace("postgresql:", DRIVER)
-
-
-DRIVER = "postgresql+psycopg:"
-
-
-def test_a_team_s_postgresql_holds_the_study_as_well(tmp_path: Path, team_storage: str) -> None:
-    directory, study_file = study_in(tmp_path, trials=2, storage=team_storage)
-    search = search_of(directory)
-    finish_baseline(search)
-    first = suggest(search, "a")
-    suggest(search, "b")
-    measured(directory, "t001", 1)
-    search.on_trial_complete("b", {})
-    assert not (directory.path / "optuna.db").exists()
-    assert [trial.state for trial in told(directory)] == [TrialState.RUNNING, TrialState.COMPLETE]
-    assert suggest(search_of(directory), "c") == first
-    with pytest.raises(StudyError, match="already has a study named 'search'"):
-        check_storage(directory, study_file)
 
 
 def test_a_storage_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from study.errors import StudyError
 from study.front import front_of
 from study.retrain import retrained_tables
 from study.storage.directory import StudyDirectory, create
-from study.sweep import EPS, LOSSES, POINTS, STEPS, sweep_file, without_extent
+from study.sweep import EPS, LOSSES, POINTS, STEPS, is_same, sweep_file
 from trainables.attacks import check_suite
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores
@@ -74,8 +74,10 @@ def test_what_no_sweep_can_do_is_one_sentence(tmp_path: Path) -> None:
 def test_where_all_attacks_run_may_be_decided_later() -> None:
     plain = sweep_file("hyperiqa", "lam")
     attacked = sweep_file("hyperiqa", "lam", overrides={"full_suite": "reported"})
-    assert plain != attacked and without_extent(plain) == without_extent(attacked)
-    assert without_extent(plain) != without_extent(sweep_file("hyperiqa", "lam", overrides={"seed": 1}))
+    assert plain != attacked and is_same(plain, attacked)
+    assert not is_same(plain, sweep_file("hyperiqa", "lam", overrides={"seed": 1}))
+    further = sweep_file("hyperiqa", "lam", overrides={"suite": {"weak": {"name": "fgsm", "eps": 0.001}}})
+    assert is_same(plain, further) and not is_same(further, plain)
 
 
 @pytest.mark.slow
