@@ -216,7 +216,11 @@ def _doubts(results: Sequence[StudyResult]) -> list[str]:
     lines = ["## Is the robustness real?", ""]
     for result in results:
         doubted = {trial: sentences for trial, sentences in result.doubts.items() if sentences}
-        lines.append(f"- {result.front.study}: {len(doubted)} of {len(result.doubts)} trials give reason to doubt it.")
+        rest = len(result.scores) - len(result.doubts)
+        lines.append(
+            f"- {result.front.study}: {len(doubted)} of {len(result.doubts)} trials attacked with the full suite give "
+            f"reason to doubt it{f'; {rest} were not attacked so' if rest else ''}."
+        )
         lines += [f"  - {trial}: {'; '.join(sentences)}" for trial, sentences in doubted.items()]
     return lines
 

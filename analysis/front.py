@@ -105,7 +105,9 @@ class Front:
             "most robust": point is self.most_robust,
             "λ = 0": point.is_baseline,
             "the paper's λ and h": point.is_paper_setting,
-            "dominated": point not in self.members,
+            "dominated": point not in self.members and not point.within_noise,
+            "dominated within noise": point not in self.members and point.within_noise,
+            "confirmed": bool(point.spread),
         }
         return [role for role, holds in roles.items() if holds]
 

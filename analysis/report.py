@@ -53,14 +53,14 @@ def report_tables(results: Sequence[StudyResult]) -> list[Table]:
 
     Then Table 4 of every study that varied h at one λ, and Table S2 of those with attacks of several losses.
     """
-    pairs = report_pairs(results)
+    pairs = report_pairs(results) + paper_pairs(results)
     tables = paper_tables(pairs, SPLIT) if pairs else []
     own = [table for result in results for table in (_step_sizes(result), *_attack_losses(result)) if table is not None]
     return tables + _numbered(own)
 
 
 def report_pairs(results: Sequence[StudyResult]) -> list[Pair]:
-    """The rows of the paper's tables, named by the study where several are of one baseline."""
+    """Each study's λ=0 against what it reports, named by the study where several are of one baseline."""
     found = [_pair(result, result.front.reported) for result in results]
     pairs = [pair for pair in found if pair is not None]
     count = Counter(pair.baseline for pair in pairs)
@@ -138,4 +138,5 @@ def _pair(result: StudyResult, nt: TrialPoint | None) -> Pair | None:
         nt=result.tables(nt.trial),
         data=result.data,
         suite=result.attacks,
+        is_paper_setting=nt.is_paper_setting,
     )

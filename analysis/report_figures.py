@@ -61,7 +61,8 @@ class StudyResult:
     attacks: Attacks = field(default_factory=dict)
     """The study's attacks by label; those that differ in one parameter make Figure 6 and Table S2."""
     doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """The audit's verdicts by trial (`trainables.audit`): no sentence means that nothing is suspicious."""
+    """The audit's verdicts (`trainables.audit`) by trial, for those that it could judge: no sentence means that nothing
+    is suspicious."""
     reproduce: Sequence[str] = ()
     """Commands that make the study again."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -141,7 +142,8 @@ def study_figures(result: StudyResult) -> list[Figure]:
         )
     metrics = {point.trial: point.test for point in front.points if "gradient_l1" in point.test}
     if metrics:
-        caption = "R robustness against the gradient norm, a trial a point (Figure 5)."
+        seed = " The study's own training seed." if result.retrained else ""
+        caption = f"R robustness against the gradient norm, a trial a point (Figure 5).{seed}"
         figures.append(
             Figure(name=f"{study}_norm_r", caption=caption, panels=[gradient_robustness_panel(metrics)]),
         )
@@ -175,20 +177,24 @@ def _sweep_figures(result: StudyResult) -> list[Figure]:
 def _score_figures(result: StudyResult, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
     study = result.front.study
     attacks = sorted(set.intersection(*(set(table["attack"]) for table in tables.values())))
+    series = [labels for parameter in ("steps", "eps", "loss") for labels in series_over(result.attacks, parameter)]
+    graded = {label for labels in series for label in labels}  # these have figures and tables of their own
+    single = [attack for attack in attacks if attack not in graded]
+    seed = " The study's own training seed." if result.retrained else ""
     figures = [
         Figure(
             name=f"{study}_before_after",
-            caption="Scores before and after each attack (Figure 1).",
-            panels=[before_after_panel(tables, SPLIT, attack) for attack in attacks],
+            caption=f"Scores before and after each attack (Figure 1).{seed}",
+            panels=[before_after_panel(tables, SPLIT, attack) for attack in single],
         ),
         Figure(
             name=f"{study}_change",
-            caption="Distribution of the score's change with the fitted normal density (Figures 1, S1 to S4).",
-            panels=[change_panel(tables, SPLIT, attack) for attack in attacks],
+            caption=f"Distribution of the score's change with the fitted normal density (Figures 1, S1 to S4).{seed}",
+            panels=[change_panel(tables, SPLIT, attack) for attack in single],
         ),
         Figure(
             name=f"{study}_gradient_norm",
-            caption="Distribution of the gradient's L1 norm (Figure 4).",
+            caption=f"Distribution of the gradient's L1 norm (Figure 4).{seed}",
             panels=[gradient_norm_panel(tables, SPLIT)],
         ),
     ]
@@ -198,12 +204,13 @@ def _score_figures(result: StudyResult, tables: Mapping[str, pd.DataFrame]) -> l
                 figures.append(
                     Figure(
                         name=f"{study}_intensity_{parameter}_{labels[0]}",
-                        caption=f"Damage against visibility as {labels[0]} to {labels[-1]} grow stronger (Figure 6).",
+                        caption=f"Damage against visibility as {labels[0]} to {labels[-1]} grow stronger (Figure 6)."
+                        f"{seed}",
                         panels=intensity_panels(tables, SPLIT, labels),
                     )
                 )
     if result.eps is not None and DEFAULT_ATTACK in attacks:
-        caption = "Theorem 1: measured change of each score against eps · L1 norm of its gradient."
+        caption = f"Theorem 1: measured change of each score against eps · L1 norm of its gradient.{seed}"
         figures.append(
             Figure(name=f"{study}_theory", caption=caption, panels=[theory_panel(tables, SPLIT, result.eps)]),
         )

@@ -122,6 +122,8 @@ def _verdicts(result: StudyResult) -> str:
         f"<li><b>{html.escape(trial)}</b>: {html.escape('; '.join(sentences) or 'nothing suspicious')}</li>"
         for trial, sentences in result.doubts.items()
     ]
+    if rest := [trial for trial in result.scores if trial not in result.doubts]:
+        rows.append(f"<li>not attacked with the full suite, so not judged: {html.escape(', '.join(rest))}</li>")
     return f"<h3>Is the robustness real?</h3><ul>{''.join(rows)}</ul>"
 
 

@@ -16,6 +16,7 @@ from analysis.attack_series import Attacks
 from analysis.labels import number, title
 from analysis.metrics import interval, value
 from analysis.paper import ATTACKS, BLACK_BOX, WHITE_BOX, printed
+from trainables.metrics import unchanged
 from trainables.objectives import DEFAULT_ATTACK, objective
 
 CLEAN_METRICS = ("rmse", "srocc", "plcc", "krocc")
@@ -37,6 +38,8 @@ class Pair:
     """Names the row where several studies are of one baseline."""
     suite: Attacks = field(default_factory=dict)
     """What the score tables' labels of attacks stand for."""
+    is_paper_setting: bool = False
+    """Whether λ and h are the paper's: only then the paper's values of NT stand beside."""
 
     @property
     def name(self) -> str:
@@ -119,6 +122,7 @@ def attack_table(pairs: Sequence[Pair], key: str, split: str) -> Table:
     Two columns: scores after against before, and after against MOS; R has the first only.
     """
     metric = ATTACK_TABLES[key]
+    still = _unchanged(pairs, split) if key == "S6" else 0
     found = [attack for pair in pairs for attack in pair.attacks]
     attacks = [attack for attack in dict.fromkeys((*ATTACKS, *found)) if attack in found]
     roles = ("r_robustness",) if metric == "r_robustness" else (f"{metric}_attacked", f"{metric}_mos_attacked")
@@ -131,30 +135,50 @@ def attack_table(pairs: Sequence[Pair], key: str, split: str) -> Table:
             (f"{pair.name}, {attack}", tuple(_cell(pair, suffixed(role, attack), split) for role in roles))
             for pair in pairs
             for attack in attacks
+            if not pair.suite or attack in pair.suite
         ),
-        notes=(*_notes(pairs), *([f"Not measured: {', '.join(missing)}."] if missing else [])),
+        notes=(
+            *_notes(pairs),
+            *([f"Not measured: {', '.join(missing)}."] if missing else []),
+            *([f"{still} scores did not change at all, which makes their R infinite."] if still else []),
+        ),
     )
 
 
 def average_table(pairs: Sequence[Pair], split: str) -> Table:
     """Table S7: what NT changes (with minus without), averaged over models and over white-box or black-box attacks."""
     columns = [(metric, kind, group) for metric in ("rmse", "srocc") for kind, group in _KINDS.items()]
-    cells = []
-    for metric, _, group in columns:
-        name = f"{metric}_attacked"
-        pairs_of = [(pair, suffixed(name, attack)) for pair in pairs for attack in group if attack in pair.attacks]
-        changes = [_mean(pair.nt, split, of) - _mean(pair.without, split, of) for pair, of in pairs_of]
-        cells.append(Cell(metric=name, entries=(Entry(value=float(np.mean(changes))),) if changes else ()))
+    rows = {
+        "mean over models and attacks": [pair for pair in pairs if not pair.is_paper_setting],
+        "the same at the paper's λ and h": [pair for pair in pairs if pair.is_paper_setting],
+    }
     return Table(
         key="S7",
-        caption=f"Average change through NT under attack (after against before), {split} images",
+        caption=f"Average change through NT under attack (after against before), {split} images, "
+        "scores of float images",
         head=("", *(f"Δ{metric.upper()}, {kind}" for metric, kind, _ in columns)),
-        rows=(("mean over models and attacks", tuple(cells)),),
+        rows=tuple(
+            (label, tuple(_average(own, split, f"{metric}_attacked", group) for metric, _, group in columns))
+            for label, own in rows.items()
+            if own
+        ),
         notes=(
-            "White box: fgsm, perceptual. Black box: uap, kor. Every model and measured attack counts once; "
+            "White box: fgsm, perceptual. Black box: uap, kor. Every study and measured attack counts once; "
             "negative ΔRMSE and positive ΔSROCC are better.",
         ),
     )
+
+
+def _average(pairs: Sequence[Pair], split: str, name: str, attacks: Sequence[str]) -> Cell:
+    pairs_of = [(pair, suffixed(name, attack)) for pair in pairs for attack in attacks if attack in pair.attacks]
+    changes = [_mean(pair.nt, split, of) - _mean(pair.without, split, of) for pair, of in pairs_of]
+    return Cell(metric=name, entries=(Entry(value=float(np.mean(changes))),) if changes else ())
+
+
+def _unchanged(pairs: Sequence[Pair], split: str) -> int:
+    """Scores that no attack has moved, over all tables of the pairs."""
+    tables = [table[table["split"] == split] for pair in pairs for table in (*pair.without, *pair.nt)]
+    return sum(unchanged(table["clean_score"], table["attacked_score"]) for table in tables)
 
 
 def step_size_table(baseline: str, by_step_size: Mapping[float, Sequence[pd.DataFrame]], split: str = "test") -> Table:
@@ -162,7 +186,8 @@ def step_size_table(baseline: str, by_step_size: Mapping[float, Sequence[pd.Data
     names = ("srocc", "rmse_attacked", "srocc_attacked", "gradient_l1")
     return Table(
         key="4",
-        caption=f"{baseline} with NT at different step sizes h (normalised units), {split} images",
+        caption=f"{baseline} with NT at different step sizes h (normalised units), {split} images, "
+        "scores of float images",
         head=("h", *(title(name) for name in names)),
         rows=tuple(
             (f"{step_size:g}", tuple(_single(by_step_size[step_size], name, split) for name in names))
@@ -176,9 +201,10 @@ def attack_loss_table(baseline: str, scores: Sequence[pd.DataFrame], labels: Seq
     names = ("rmse_attacked", "srocc_attacked", "rmse_mos_attacked", "srocc_mos_attacked")
     return Table(
         key="S2",
-        caption=f"{baseline} under attacks of different losses, {split} images",
+        caption=f"{baseline} under attacks of different losses, {split} images, scores of float images",
         head=("attack", *(title(name) for name in names)),
         rows=tuple((label, tuple(_single(scores, suffixed(name, label), split) for name in names)) for label in labels),
+        notes=("One sign step is the same for mae and mse, whose gradients differ in length only.",),
     )
 
 
@@ -203,10 +229,15 @@ def _cell(pair: Pair, name: str, split: str) -> Cell:
     if not is_clean and attack not in pair.attacks:
         return Cell(metric=name)
     entries = [
-        _entry(tables, name, split, printed(pair.baseline, nt, base, "" if is_clean else attack))
+        _entry(tables, name, split, _in_print(pair, nt, base, "" if is_clean else attack))
         for nt, tables in ((False, pair.without), (True, pair.nt))
     ]
     return Cell(entries=_marked(entries, name), metric=name)
+
+
+def _in_print(pair: Pair, nt: bool, metric: str, attack: str) -> float | None:
+    """The paper's value of the same model; none beside an NT model of another λ and h."""
+    return None if nt and not pair.is_paper_setting else printed(pair.baseline, nt, metric, attack)
 
 
 def _single(tables: Sequence[pd.DataFrame], name: str, split: str) -> Cell:

@@ -63,7 +63,7 @@ def as_latex(table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{Table {_latex(table.key)}. {_latex(table.caption)}.}}",
+        rf"\caption{{{_latex(table.caption)} (the paper's Table {_latex(table.key)}).}}",
         # Shrunk where it is wider than the text, never enlarged.
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",

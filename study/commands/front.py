@@ -37,6 +37,20 @@ def front(
     console.print(front_table(found))
     if confirmed["trials"]:
         console.print(confirmed_table(found, confirmed))
+    _print_audit(directory, console)
+
+
+def _print_audit(directory: StudyDirectory, console: Console) -> None:
+    """The audit's verdicts, once it has anything to go by."""
+    from study.commands.suite import verdicts
+    from study.storage.summaries import summarise
+    from study.suite import audit_study
+
+    complete = [trial for trial in summarise(directory) if trial.state == "complete"]
+    if found := audit_study(directory, complete):
+        console.print()
+        for line in verdicts(found, len(complete)):
+            console.print(line, highlight=False, soft_wrap=True)
 
 
 def show_end(directory: StudyDirectory, console: Console) -> None:
@@ -56,6 +70,7 @@ def show_end(directory: StudyDirectory, console: Console) -> None:
         names = found.objectives
         parts = [f"{name} {before.test[name]:.3g} → {after.test[name]:.3g}" for name in names]
         console.print(f"\nFrom λ=0 to {after.trial}, on test: {', '.join(parts)}")
+    _print_audit(directory, console)
     console.print(f"\nEverything is in {directory.place}; the plot is {directory.front / 'pareto.html'}")
     studies = place_of(directory.path.parent)
     option = "" if studies == "studies" else f" --studies {studies}"
@@ -86,7 +101,7 @@ def front_table(found: Front) -> Table:
     table.add_column("")
     for point in found.shown:
         style = "bold" if point is found.knee else "dim" if point not in found.members else None
-        table.add_row(*_cells(found, point), _remark(found, point), style=style)
+        table.add_row(*_cells(found, point), ", ".join(found.roles(point)), style=style)
     return table
 
 
@@ -120,10 +135,6 @@ def _cells(found: Front, point: TrialPoint) -> list[str]:
     values = [f"{metrics[name]:.3f}" for metrics in (point.validation, point.test) for name in found.objectives]
     step_size = "–" if point.lam == 0 else f"{point.step_size:.2g}"
     return [point.trial, f"{point.lam:.2g}", step_size, *values]
-
-
-def _remark(found: Front, point: TrialPoint) -> str:
-    return ", ".join([*found.roles(point), *(["confirmed"] if point.spread else [])])
 
 
 def _caption(found: Front) -> str:

@@ -62,7 +62,6 @@ def _result(directory: StudyDirectory) -> StudyResult:
     environment = directory.read_json("environment.json")
     found = front_of(directory, trials)
     complete = [trial.trial for trial in trials if trial.state == "complete"]
-    doubts = audit_study(directory, trials)
     result = StudyResult(
         front=found,
         baseline=study_file.baseline,
@@ -71,7 +70,7 @@ def _result(directory: StudyDirectory) -> StudyResult:
         retrained={trial: retrained_tables(directory, trial) for trial in complete},
         attacks=study_file.attacks | study_file.suite,
         about=f"{study_file.baseline} ({study_file.size}) on {study_file.data}; {environment['data']['score_kind']}",
-        doubts={trial: [flag.message for flag in doubts.get(trial, [])] for trial in complete},
+        doubts={trial: [flag.message for flag in flags] for trial, flags in audit_study(directory, trials).items()},
         reproduce=_commands(directory),
         environment={
             "code": environment["code"],
