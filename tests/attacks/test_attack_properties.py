@@ -15,7 +15,7 @@ from PIL import Image
 from small_models import noisy_gradients, pixels, small_scorer, trained_scorer
 from torch import Tensor
 
-from trainables.attacks import ATTACKS, create_attack
+from trainables.attacks import ATTACKS, check_trial_attacks, create_attack
 from trainables.attacks.base import Attack, clean_pass
 from trainables.attacks.constraint import round_to_8_bit
 from trainables.attacks.kor import Korhonen
@@ -388,3 +388,17 @@ def test_a_score_of_the_wrong_shape_is_refused() -> None:
 def test_a_model_with_nan_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         create_attack("fgsm")(lambda images: images.sum((1, 2, 3)) * torch.nan, IMAGES)
+
+
+@pytest.mark.parametrize("name", ["uap", "kor", "transfer"])
+def test_a_trial_cannot_make_an_attack_on_another_model(name: str) -> None:
+    check_trial_attacks({"fgsm": {"name": "fgsm"}})
+    with pytest.raises(ValueError, match=rf"attacks: 'mine' \({name}\) is made on another model.*put it under suite"):
+        check_trial_attacks({"mine": {"name": name}})
+
+
+def test_transferred_images_keep_to_their_own_budget() -> None:
+    attack = create_attack("transfer", source=MODEL, eps=0.02, alpha=0.005, steps=8)
+    assert attack.budget == 0.02
+    moved = (attack(MODEL, IMAGES) - IMAGES).abs()
+    assert 0.015 < moved.max() <= 0.02 + 1e-6

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainables.attacks import create_attack
 from trainables.attacks.kor import Korhonen, activity_map
+from trainables.attacks.uap import train_perturbation
 from trainables.ssim import ssim
 
 LOSSES = {"mid": "mid", "mse_released": "mse", "mae_released": "mae_released", "mae_ascend": "mae"}
@@ -88,6 +89,35 @@ def test_two_hundred_perceptual_steps_have_the_released_scores() -> None:
     adversarial = run_perceptual(golden, case)
     np.testing.assert_allclose(golden.score(adversarial).numpy(), golden[f"{case}/score"], atol=1e-3)
     assert np.abs((adversarial * 255).round().numpy() - golden[f"{case}/adv_u8"]).max() <= 1
+
+
+UAP_TRAINING: dict[str, tuple[str, list[float], float, list[float]]] = {
+    "optimized": (
+        "3401 4512 1045 5143 5310 3254 3021 3214 3401 0312 0215 4532 3041 1453 4530 "
+        "4250 4315 3450 4351 4325 0412 3054 0135 2140 5243 3205 2413 3012 0153 3504",
+        [0.5436324, 0.4364160, 0.3252534, 0.2958202],
+        2.9005344,
+        [-0.0297989, 0.0210637, 0.0305559],
+    ),
+    "cumulative": (
+        " ".join("325143310005414201243501505545"),
+        [0.8200001, 0.3376588, 0.3465439, 0.1639423],
+        2.2453847,
+        [-0.0237928, 0.0070745, 0.0206492],
+    ),
+}
+"""What the public notebooks' loops gave on the golden images and scorer: which images make up each step's batch, the
+loss at steps 1, 10, 20 and 30, the perturbation's L2 norm and its value at row 40, column 31."""
+
+
+@pytest.mark.parametrize("method", UAP_TRAINING)
+def test_a_universal_perturbation_is_trained_as_in_the_public_notebooks(method: Any) -> None:
+    batches, losses, norm, pixel = UAP_TRAINING[method]
+    steps = [fgsm_golden.images[[int(image) for image in batch]] for batch in batches.split()]
+    perturbation, found = train_perturbation(fgsm_golden.score, steps, method=method)
+    np.testing.assert_allclose([found[step] for step in (0, 9, 19, 29)], losses, atol=1e-6)
+    np.testing.assert_allclose(float(perturbation.norm()), norm, rtol=1e-5)
+    np.testing.assert_allclose(perturbation[:, 40, 31].numpy(), pixel, atol=1e-6)
 
 
 def test_the_perceptual_attack_runs_in_a_two_cycle() -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from release_fixtures import write_image, write_manifest
 
+from study.commands.data import check
 from trainables.data.check import check_dataset
 
 
@@ -62,3 +63,17 @@ def test_a_given_split_that_leaks_is_reported(tmp_path: Path) -> None:
     rows["split"] = ["train", "test", "validation", "validation", "train", "test"]
     found = check_dataset(f"csv:{write_manifest(tmp_path, rows)}", cache_dir=tmp_path / "cache")
     assert found["splits"]["contents_on_two_sides"] == 1
+
+
+def test_the_command_says_it_in_words_and_in_json(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check(f"csv:{manifest}")
+    said = capsys.readouterr().out
+    for part in ("10 images of 10 contents", "scores 0 to 81, mean 28.5", "conversions: grey 1", "left out: "):
+        assert part in said
+    check(f"csv:{manifest}", as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["images"] == 10 and set(facts["left_out"]) == {"10.png", "11.png"}
+    with_split = pd.read_csv(manifest).assign(split=["train"] * 6 + ["validation"] * 2 + ["test"] * 4)
+    with_split.to_csv(manifest, index=False)
+    check(f"csv:{manifest}", split="content")
+    assert "contents_on_two_sides 0" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data.split import SPLITS, MosScale, leak_groups, split_table, verify_split
+from trainables.data.split import SPLITS, MosScale, leak_groups, locate, split_table, verify_split
 
 
 def table_of(contents: list[int], files: list[int] | None = None) -> pd.DataFrame:
@@ -110,3 +110,21 @@ def test_a_recorded_split_is_verified() -> None:
         verify_split(recorded, table.assign(sha256=table["sha256"].replace("h3", "other")), spec="csv:x")
     with pytest.raises(ValueError, match=r"another mos for 0\.png and 9 more"):
         verify_split(recorded, table.assign(mos=table["mos"] + 1), spec="csv:x")
+
+
+@given(order=st.permutations(range(8)))
+def test_images_are_found_by_their_files_wherever_they_lie(order: list[int]) -> None:
+    table = table_of([0, 1, 2, 3, 4, 5, 6, 7])
+    recorded = split_table(table, seed=0)
+    elsewhere = pd.concat([table_of([9]).assign(sha256="other"), table.iloc[order]], ignore_index=True)
+    found = locate(recorded, elsewhere, spec="set")
+    assert elsewhere["sha256"].iloc[found["index"]].tolist() == recorded["sha256"].tolist()
+    assert found.drop(columns="index").equals(recorded.drop(columns="index"))
+
+
+def test_an_image_that_is_missing_or_another_is_named() -> None:
+    table = table_of([0, 1, 2, 3])
+    recorded = split_table(table, seed=0)
+    for other in (table.drop(index=2), table.assign(sha256=table["sha256"].replace("h2", "changed"))):
+        with pytest.raises(ValueError, match=r"set as this machine has it lacks 1 of the images.*2\.png"):
+            locate(recorded, other, spec="set")

@@ -38,6 +38,21 @@ def test_a_study_file_lies_over_its_preset(tmp_path: Path) -> None:
     assert study.space["lam"].low == smoke.space["lam"].low
 
 
+def test_keys_of_a_recipe_change_the_one_that_is_named(tmp_path: Path) -> None:
+    """As --weights does, whatever recipe the preset or the file has."""
+    weights = {"recipe": {"weights": "/some/file.pth"}}
+    for preset, name in (("smoke", None), ("paper", "corrected"), ("paper", "as_released")):
+        own = {} if name is None else {"recipe": name}
+        plain = load_study_file(write(tmp_path, preset=preset, **own))
+        changed = load_study_file(write(tmp_path, preset=preset, **own), overrides=weights)
+        assert changed.recipe.weights == "/some/file.pth" and plain.recipe.stages == changed.recipe.stages
+    based = load_study_file(write(tmp_path, preset="paper", recipe={"based_on": "corrected", "select": "last"}))
+    assert based.recipe.select == "last"
+    assert based.recipe.stages == load_study_file(write(tmp_path, preset="paper", recipe="corrected")).recipe.stages
+    with pytest.raises(StudyFileError, match="has no recipe 'correct'"):
+        load_study_file(write(tmp_path, preset="paper", recipe={"based_on": "correct"}))
+
+
 def test_trials_repeat_the_last_stage_with_their_point_and_the_baseline_runs_all() -> None:
     study = load_study_file("hyperiqa")
     baseline = study.trial_config(BASELINE, {})
@@ -66,6 +81,9 @@ def test_searched_training_parameters_change_the_last_stage(tmp_path: Path) -> N
         ({"space": {"lam": {"lo": 1}}}, r"space.lam.lo: unknown key \(did you mean 'low'\?\)"),
         ({"objectives": ["srocc", "rmse_atacked"]}, "rmse_attacked"),
         ({"objectives": ["srocc"]}, "two or three different objectives"),
+        ({"objectives": ["srocc", "rmse_attacked/uap"]}, "attacks has no 'uap'.*add it to attacks"),
+        ({"objectives": ["srocc", "rmse_attacked_worst"], "scheduler": {"name": "pareto_asha"}}, "name another"),
+        ({"space": {"batch_size": {"low": 4, "high": 64}}}, "a whole number of images; add 'integer: true'"),
         ({"trials": "many"}, "trials: .*got 'many'"),
         ({"trials": 0}, "trials: "),
         ({"sampler": "tpee"}, "sampler: "),

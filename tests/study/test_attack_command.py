@@ -13,12 +13,18 @@ from command_line import run_here
 from PIL import Image
 from written_study import write_study
 
+from study.commands.attack import _dealt
+from study.errors import StudyError
 from study.export.writing import export
+from study.images import Seen
 from study.storage.directory import StudyDirectory
 from trainables.attacks.uap import save_perturbation
+from trainables.data.image_set import ImageSet
+from trainables.data.split import split_table
 from trainables.metrics import rmse, srocc
 from trainables.models import create_model
 from trainables.record import read_scores
+from trainables.seeding import derive_seed
 
 PARTS = ["train"] * 8 + ["validation"] * 3 + ["test"] * 5
 
@@ -71,6 +77,45 @@ def test_a_trial_and_its_export_are_attacked_alike(
         "srocc": srocc(mos, clean),
     }
     assert {name: exported["attacks"]["fgsm"][name] for name in expected} == pytest.approx(expected)
+
+
+def test_a_trial_and_its_export_are_attacked_on_what_their_study_kept_for_the_end(
+    smoke_study: StudyDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder,) = export(smoke_study, "t000", tmp_path / "export")
+    recorded = read_scores(smoke_study.trial("t000") / "scores.parquet")
+    expected = recorded[(recorded["split"] == "test") & (recorded["attack"] == "fgsm")].set_index("image")
+    for checkpoint in (folder, smoke_study.trial("t000")):
+        out = tmp_path / "scores.parquet"
+        code, _, error = run_here(monkeypatch, capsys, "attack", checkpoint, "--attacks", "fgsm", "--out", out)
+        assert code == 0, error
+        found = read_scores(out).set_index("image").loc[expected.index]
+        np.testing.assert_allclose(found["mos"], expected["mos"])
+        np.testing.assert_allclose(found["attacked_score"], expected["attacked_score"], atol=1e-3)
+    code, _, error = run_here(monkeypatch, capsys, "attack", folder, "--split", "content")
+    assert code == 2 and "the model's study has split photos:small already; drop --split" in error
+
+
+def test_images_of_a_model_s_study_keep_their_parts_whatever_the_seed() -> None:
+    """The set has no split of its own, so that another seed draws another one."""
+    table = pd.DataFrame({"image": [f"{i}.png" for i in range(40)], "mos": np.arange(40.0)})
+    table = table.assign(content=table["image"], sha256=[f"h{i}" for i in range(40)])
+
+    def images_of(table: pd.DataFrame) -> ImageSet:
+        store = [np.zeros((1, 1, 3), np.uint8)] * len(table)
+        return ImageSet(name="csv", spec="csv:set", table=table, store=store, score_kind="")  # type: ignore[arg-type]
+
+    study = split_table(table, seed=derive_seed(3, "split")).assign(mos=np.linspace(0, 100, 40))
+    seen = Seen(data="csv:set", split=study)
+    kept = _dealt(images_of(table.iloc[::-1].reset_index(drop=True)), seen, None, seed=4)
+    pd.testing.assert_frame_equal(kept.drop(columns="index"), study.drop(columns="index"))
+    assert kept["index"].tolist() == list(range(39, -1, -1))
+    drawn = _dealt(images_of(table), None, None, seed=3)
+    assert drawn["split"].tolist() == study["split"].tolist(), "as a study with this seed would"
+    others = table.assign(sha256=[f"other{i}" for i in range(40)])
+    assert _dealt(images_of(others), seen, None, seed=4)["mos"].max() > 90
+    with pytest.raises(StudyError, match="20 images of csv:set are of the study that the model is from and 20 are not"):
+        _dealt(images_of(pd.concat([table[:20], others[20:]], ignore_index=True)), seen, None, seed=4)
 
 
 def test_a_published_checkpoint_is_recognised_and_its_table_printed(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mlflow_records import files_of, runs_of, snapshot
 from PIL import Image
@@ -117,6 +118,11 @@ def test_the_front_is_refreshed_now_and_then_and_at_the_end(studies: Path, mlflo
     assert "t001" in projection.runs and shown() == {"baseline", "t000"}
     projection.update(final=True)
     assert shown() == {"baseline", "t000", "t001"}
+    scores = read_scores(directory.trial("t000") / "scores.parquet")
+    fully = pd.concat([scores, scores[scores["attack"] == "fgsm"].assign(attack="uap")], ignore_index=True)
+    write_scores(directory.trial("t000") / "scores.parquet", fully, {"trial": "t000"})
+    projection.update(final=True)
+    assert "rmse_attacked/uap" in page.read_text(encoding="utf-8"), "the full suite adds to trials that are drawn"
 
 
 def test_a_trial_has_its_scores_and_examples_as_pictures(smoke_study: StudyDirectory, tmp_path: Path) -> None:

@@ -75,6 +75,44 @@ def test_a_trial_killed_after_any_epoch_ends_as_if_it_had_not_been(
     assert epochs == [1, 2]
 
 
+def test_what_follows_from_a_checkpoint_is_made_again_after_a_kill(
+    photos: ImageSet, rows: pd.DataFrame, baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> Trial:
+        return Trial(config("t000", 1e-4), photos.store, rows, tmp_path, start=baseline)
+
+    trial = make()
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as dying:
+        dying.setattr(trial, "_save_epoch", killed)
+        with pytest.raises(SystemExit):
+            trial.run_epoch()
+    assert (tmp_path / "checkpoint.pt").exists() and not (tmp_path / WEIGHTS).exists()
+    resumed = make()
+    weights = safetensors.torch.load_file(tmp_path / WEIGHTS)
+    for name, value in resumed.training.model.state_dict().items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=0)
+    assert len((tmp_path / "epochs.jsonl").read_text().splitlines()) == 1
+
+
+def test_an_epoch_without_a_correlation_is_never_the_best(
+    photos: ImageSet, rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sroccs = iter([math.nan, 0.2, math.nan, 0.3, 0.1])
+    monkeypatch.setattr("trainables.trial.probe", lambda *_, **__: {"srocc": next(sroccs)})
+    recipe = Recipe(select="best", stages=(dataclasses.replace(FINETUNE, epochs=5),))
+    trial = Trial(config(BASELINE, 0, recipe), photos.store, rows, tmp_path)
+    kept = []
+    while not trial.finished:
+        before = (tmp_path / WEIGHTS).stat().st_mtime_ns if (tmp_path / WEIGHTS).exists() else 0
+        trial.run_epoch()
+        kept.append((tmp_path / WEIGHTS).stat().st_mtime_ns != before)
+    assert kept == [True, True, False, True, False]
+
+
 def test_trials_start_from_the_baseline_before_its_last_stage(
     photos: ImageSet, rows: pd.DataFrame, baseline: Path, tmp_path: Path
 ) -> None:
