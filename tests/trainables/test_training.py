@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from search_spaces.schema import load_study_file
 from trainables.config import BASELINE, Recipe, Stage, TrialConfig, trial_config_from_dict
 from trainables.data import open_dataset
 from trainables.data.image_set import ImageSet
@@ -165,13 +166,15 @@ def test_learning_rates_depend_on_the_position_alone() -> None:
 
 def test_hyperiqas_released_and_corrected_head_rates() -> None:
     released = Stage(name="a", epochs=16, lr=2e-5, head_lr_ratio=10, head_epochs=1)
-    corrected = Stage(name="a", epochs=16, lr=2e-5, head_lr_ratio=10, head_lr_ratio_epochs=10, head_step_epochs=6)
-    rates = {
-        stage: [learning_rate_factor(stage, epoch, 0, 10, is_head=True) for epoch in range(16)]
-        for stage in (released, corrected)
-    }
-    assert rates[released] == [10] + [0] * 15
-    assert rates[corrected] == pytest.approx([10] * 6 + [1] * 4 + [0.1] * 2 + [0.01] * 4)
+    (corrected,) = load_study_file("hyperiqa", preset="paper", overrides={"recipe": "corrected"}).recipe.stages
+
+    def rates(stage: Stage, *, is_head: bool) -> list[float]:
+        return [learning_rate_factor(stage, epoch, 0, 10, is_head=is_head) for epoch in range(16)]
+
+    assert rates(released, is_head=True) == [10] + [0] * 15
+    assert rates(released, is_head=False) == [1] * 16, "the released code never lowers it"
+    assert rates(corrected, is_head=True) == pytest.approx([10] * 6 + [1] * 4 + [0.1] * 2 + [0.01] * 4)
+    assert rates(corrected, is_head=False) == pytest.approx([1] * 6 + [0.1] * 6 + [0.01] * 4)
 
 
 def test_stages_follow_each_other() -> None:
