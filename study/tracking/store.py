@@ -129,7 +129,11 @@ def experiment_of(client: MlflowClient, uri: str, studies: Path, project: str) -
 
 
 def find_runs(client: MlflowClient, experiment: str, study: str, study_id: str) -> dict[str, Run]:
-    """The study's runs by trial; its own run has the key ""."""
+    """The study's runs by trial; its own run has the key "".
+
+    Of two runs of one trial the fuller one is kept and the other deleted: a server that was too slow to answer has made
+    a run that nobody heard of, and was asked again.
+    """
     runs: dict[str, Run] = {}
     token: str | None = None
     while True:
@@ -141,8 +145,14 @@ def find_runs(client: MlflowClient, experiment: str, study: str, study_id: str) 
             order_by=["start_time ASC"],
         )
         for run in page:
-            if run.data.tags.get("study") == study:
-                runs.setdefault(run.data.tags.get("trial", ""), run)
+            if run.data.tags.get("study") != study:
+                continue
+            trial = run.data.tags.get("trial", "")
+            known = runs.get(trial, run)
+            runs[trial] = max(known, run, key=lambda one: len(one.data.tags))
+            if known is not run:
+                extra = known if runs[trial] is run else run
+                client.delete_run(extra.info.run_id)
         token = page.token
         if not token:
             return runs

@@ -90,6 +90,19 @@ def test_record_equals_the_folder_and_syncing_again_changes_nothing(studies: Pat
     assert runs["t000"].info.run_id in (directory.front / "pareto.html").read_text(encoding="utf-8")
 
 
+def test_a_run_that_a_slow_server_made_twice_is_left_once(studies: Path, mlflow_server: Server) -> None:
+    directory = write_study(studies)
+    sync(directory, mlflow_server.address, project="twice")
+    client = connect(mlflow_server.address)
+    before = snapshot(client, "twice")
+    made = runs_of(client, "twice")["t000"]
+    kept = {name: made.data.tags[name] for name in ("study", "study_id", "trial", "mlflow.parentRunId")}
+    for start in (made.info.start_time - 1, made.info.start_time + 1):
+        client.create_run(made.info.experiment_id, start_time=start, tags=kept)
+    sync(directory, mlflow_server.address, project="twice")
+    assert snapshot(client, "twice") == before
+
+
 def test_epochs_are_metrics_by_step(studies: Path, mlflow_server: Server) -> None:
     directory = write_study(studies, baseline="", ends=())
     sync(directory, mlflow_server.address, project="epochs")
