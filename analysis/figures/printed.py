@@ -148,6 +148,7 @@ def _points(axes: Axes, layer: Points, scale: ColorScale | None, order: int) -> 
         linewidths=1.2 if layer.hollow else 0.4,
         alpha=layer.opacity,
         zorder=order,
+        clip_on=False,  # all points lie inside the axes, but large symbols stand out
     )
     if layer.name:
         axes.add_line(_legend_entry(layer))

@@ -75,7 +75,7 @@ def gradient_robustness_panel(models: Mapping[str, Mapping[str, float]], objecti
         label += f", SROCC {number(metrics.srocc(norms, values))}, PLCC {number(metrics.plcc(norms, values))}"
     return Panel(
         layers=[Points(x=norms, y=values, name=label, hover=list(shown))],
-        x_label="log10 of the mean gradient L1 norm",
+        x_label="log10 of the mean gradient L1 norm (MOS points per pixel unit)",
         y_label=axis_label(objective),
     )
 
