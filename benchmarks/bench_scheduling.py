@@ -120,6 +120,9 @@ def main() -> None:
         log_to_driver=False,
         logging_level="ERROR",
         object_store_memory=100_000_000,
+        # As a launch on one machine has it: else a process that was started for a trial which then got another's, freed
+        # in the meantime, is killed, and the slots never fill.
+        _system_config={"idle_worker_killing_time_threshold_ms": 3_600_000},
     )
     with tempfile.TemporaryDirectory() as studies:
         directory = write_study(Path(studies), options)
