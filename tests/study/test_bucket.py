@@ -238,7 +238,7 @@ def test_a_trial_gets_what_it_needs_and_leaves_what_the_study_needs(machine: Mac
 
 
 def test_optuna_remembers_what_was_committed(machine: Machine) -> None:
-    directory = write_study(machine("a"), "s", ends=("", ""))
+    directory = write_study(machine("a"), "s", ends=())
     study_file = directory.read_study_file()
     search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
     suggested = search.suggest("ray-1")
