@@ -49,7 +49,7 @@ format: $(READY) ## let ruff fix and format
 ui: $(READY) ## browse the studies in MLflow
 	$(BIN)/nt-study ui --studies $(STUDIES)
 
-paper-small: $(READY) ## the paper's experiments at small size, in about an hour; goes on where it was
+paper-small: $(READY) ## the paper's experiments at small size, in about an hour and a half; goes on where it was
 	for baseline in $(BASELINES); do $(SWEEP) $$baseline lam --full-suite reported || exit 1; done
 	$(SWEEP) hyperiqa step_size --values 0.001,0.01,0.1,1
 	$(SWEEP) hyperiqa intensity

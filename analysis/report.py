@@ -73,7 +73,7 @@ def paper_pairs(results: Sequence[StudyResult]) -> list[Pair]:
     for result in results:
         for point in result.front.points:
             if point.is_paper_setting and point != result.front.reported and (pair := _pair(result, point)) is not None:
-                pairs.append(dataclasses.replace(pair, study=f"{pair.study} (the paper's λ and h)"))
+                pairs.append(dataclasses.replace(pair, study=f"{pair.study} (the paper's λ and h)", is_reported=False))
     return pairs
 
 

@@ -40,6 +40,8 @@ class Pair:
     """What the score tables' labels of attacks stand for."""
     is_paper_setting: bool = False
     """Whether λ and h are the paper's: only then the paper's values of NT stand beside."""
+    is_reported: bool = True
+    """Whether NT's trial is the one that its study reports, and not there for its λ and h alone."""
 
     @property
     def name(self) -> str:
@@ -149,7 +151,7 @@ def average_table(pairs: Sequence[Pair], split: str) -> Table:
     """Table S7: what NT changes (with minus without), averaged over models and over white-box or black-box attacks."""
     columns = [(metric, kind, group) for metric in ("rmse", "srocc") for kind, group in _KINDS.items()]
     rows = {
-        "mean over models and attacks": [pair for pair in pairs if not pair.is_paper_setting],
+        "mean over models and attacks": [pair for pair in pairs if pair.is_reported],
         "the same at the paper's λ and h": [pair for pair in pairs if pair.is_paper_setting],
     }
     return Table(
@@ -250,7 +252,8 @@ def _entry(tables: Sequence[pd.DataFrame], name: str, split: str, in_print: floa
         found = interval(tables[0], split, name)
         return Entry(value=found.value, low=found.low, high=found.high, printed=in_print)
     values = [value(table, split, name) for table in tables]
-    centre, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    # Infinite where scores did not change at all (R): there is no spread then.
+    centre, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if np.isfinite(values).all() else math.nan
     return Entry(value=centre, low=centre - spread, high=centre + spread, printed=in_print)
 
 
