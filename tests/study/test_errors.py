@@ -60,6 +60,7 @@ def test_a_wrong_launch_says_why_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_trial_larger_than_the_machine_is_refused(tmp_path: Path, nt_study: Command) -> None:
     """In a process of its own, which takes the Ray that it had to start along when it ends."""
     file = tmp_path / "large.yaml"

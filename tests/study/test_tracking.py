@@ -147,6 +147,7 @@ def test_a_trial_has_its_scores_and_examples_as_pictures(smoke_study: StudyDirec
             assert picture.width > 500
 
 
+@pytest.mark.slow
 def test_killing_the_server_in_the_middle_leaves_a_complete_record(studies: Path, mlflow_server: Server) -> None:
     directory = write_study(studies, ends=("complete",))
     study_file = directory.read_study_file().model_copy(update={"trials": 3})
