@@ -23,11 +23,10 @@ from analysis.metrics import Interval, value
 from analysis.paper import BLACK_BOX
 from analysis.report_figures import SPLIT, StudyResult
 from analysis.tables import Pair, suffixed
+from trainables.record import CONTROL
 
 CONTROLS = ("noise", "transfer")
 """No attacks to claim a gain against: noise, and images made on the λ = 0 baseline, which are white box to it alone."""
-CONTROL = "_control"
-"""Ends the label of what an attack does without its model, such as the start of `perceptual`."""
 FEWEST_POINTS = 3
 """Trials that a trend needs."""
 

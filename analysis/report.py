@@ -16,7 +16,7 @@ from analysis.findings import as_text, findings
 from analysis.front import TrialPoint
 from analysis.report_figures import SPLIT, Figure, StudyResult, comparison_figure, study_figures
 from analysis.report_page import report_page
-from analysis.tables import Pair, Table, attack_loss_table, paper_tables, step_size_table
+from analysis.tables import Pair, Table, attack_loss_table, paper_tables, require_same_data, step_size_table
 from analysis.tables_as import as_csv, as_html, as_latex, as_markdown
 
 FORMATS = {"md": as_markdown, "tex": as_latex, "csv": as_csv, "html": as_html}
@@ -83,13 +83,7 @@ def _require_distinct(results: Sequence[StudyResult]) -> None:
         raise ValueError("a report needs at least one study")
     if len(set(names)) != len(names):
         raise ValueError(f"each study can be reported once, got {', '.join(names)}")
-    first = results[0]
-    for result in results:
-        if result.data != first.data:
-            raise ValueError(
-                f"{first.front.study} and {result.front.study} were measured on different data sets or splits "
-                f"({first.data[:12]}, {result.data[:12]}); report them separately"
-            )
+    require_same_data([(result.front.study, result.data) for result in results])
 
 
 def _png(figure: Figure) -> bytes:

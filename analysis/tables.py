@@ -18,6 +18,7 @@ from analysis.metrics import interval, value
 from analysis.paper import ATTACKS, BLACK_BOX, WHITE_BOX, printed
 from trainables.metrics import unchanged
 from trainables.objectives import DEFAULT_ATTACK, objective
+from trainables.record import CONTROL
 
 CLEAN_METRICS = ("rmse", "srocc", "plcc", "krocc")
 ATTACK_TABLES = {"2": "rmse", "3": "srocc", "S4": "krocc", "S5": "plcc", "S6": "r_robustness"}
@@ -97,7 +98,7 @@ def paper_tables(pairs: Sequence[Pair], split: str = "test") -> list[Table]:
     """
     if not pairs:
         raise ValueError("tables need at least one baseline with a finished trial without and one with NT")
-    _require_same_data(pairs)
+    require_same_data([(pair.name, pair.data) for pair in pairs])
     return [
         clean_table(pairs, split),
         *(attack_table(pairs, key, split) for key in ATTACK_TABLES),
@@ -137,7 +138,7 @@ def attack_table(pairs: Sequence[Pair], key: str, split: str) -> Table:
             (f"{pair.name}, {attack}", tuple(_cell(pair, suffixed(role, attack), split) for role in roles))
             for pair in pairs
             for attack in attacks
-            if not pair.suite or attack in pair.suite
+            if not pair.suite or attack.removesuffix(CONTROL) in pair.suite
         ),
         notes=(
             *_notes(pairs),
@@ -178,9 +179,10 @@ def _average(pairs: Sequence[Pair], split: str, name: str, attacks: Sequence[str
 
 
 def _unchanged(pairs: Sequence[Pair], split: str) -> int:
-    """Scores that no attack has moved, over all tables of the pairs."""
-    tables = [table[table["split"] == split] for pair in pairs for table in (*pair.without, *pair.nt)]
-    return sum(unchanged(table["clean_score"], table["attacked_score"]) for table in tables)
+    """Scores that no attack has moved; a table that two pairs share, such as their λ=0 baseline's, counts once."""
+    tables = {id(table): table for pair in pairs for table in (*pair.without, *pair.nt)}
+    parts = [table[table["split"] == split] for table in tables.values()]
+    return sum(unchanged(part["clean_score"], part["attacked_score"]) for part in parts)
 
 
 def step_size_table(baseline: str, by_step_size: Mapping[float, Sequence[pd.DataFrame]], split: str = "test") -> Table:
@@ -214,13 +216,14 @@ _KINDS = {"white box": WHITE_BOX, "black box": BLACK_BOX}
 _ROLES = {"": "after against before", "_attacked": "after against before", "_mos_attacked": "after against MOS"}
 
 
-def _require_same_data(pairs: Sequence[Pair]) -> None:
-    first = pairs[0]
-    for pair in pairs:
-        if pair.data != first.data:
+def require_same_data(named: Sequence[tuple[str, str]]) -> None:
+    """Raise ValueError, naming two, where not all of these names go with the same fingerprint of images and split."""
+    (first, expected), *others = named
+    for name, data in others:
+        if data != expected:
             raise ValueError(
-                f"{first.baseline} and {pair.baseline} were measured on different data sets or splits "
-                f"({first.data[:12]}, {pair.data[:12]}); report them separately"
+                f"{first} and {name} were measured on different data sets or splits "
+                f"({expected[:12]}, {data[:12]}); report them separately"
             )
 
 

@@ -263,7 +263,7 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     A file that leaves nothing out, such as a study's own `study.yaml`, is taken as it is.
     Raises StudyFileError with one sentence.
     """
-    own = {"baseline": source} if not _is_path(source) else _read_yaml(Path(source))
+    own = {"baseline": source} if not _is_path(source) else read_yaml(Path(source))
     if set(StudyFile.model_fields) <= set(own) and preset is None:
         return validate(_merge(own, dict(overrides or {})), source)
     own = _lay(own, dict(overrides or {}))
@@ -275,7 +275,7 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
             f"unknown baseline {baseline!r}{did_you_mean(baseline, baselines())}; "
             f"known: {', '.join(baselines())}, or the path of a study file (*.yaml)"
         )
-    room = _read_yaml(FOLDER / f"{baseline}.yaml")
+    room = read_yaml(FOLDER / f"{baseline}.yaml")
     preset = preset or own.pop("preset", None) or "demo"
     own.pop("preset", None)
     if preset not in room["presets"]:
@@ -371,11 +371,12 @@ def _is_path(source: str) -> bool:
     return source.endswith((".yaml", ".yml")) or "/" in source
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, kind: str = "study file") -> dict[str, Any]:
+    """A file's keys and values; StudyFileError, naming its `kind`, where there are none."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StudyFileError(f"there is no study file {path}") from None
+        raise StudyFileError(f"there is no {kind} {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:

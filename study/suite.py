@@ -18,9 +18,12 @@ from study.storage.summaries import TrialSummary, summarise
 from trainables.config import BASELINE, TrialConfig, trial_config_from_dict
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from trainables.attacks import Suite
     from trainables.attacks.base import Attack
     from trainables.audit import Flag
+    from trainables.data.store import ImageStore
     from trainables.views import Images
 
 log = logging.getLogger(__name__)
@@ -132,7 +135,7 @@ def make_adversaries(directory: StudyDirectory, device: str = "cpu") -> list[str
 
     suite = directory.read_study_file().suite
     black_box = {label: entry for label, entry in suite.items() if entry["name"] in SURROGATES}
-    _ready_attacks(directory, black_box, device)
+    _ready_attacks(directory, black_box, *images_of(directory), device)
     return list(black_box)
 
 
@@ -151,20 +154,24 @@ def _attack(address: str, trial: str, _: None) -> list[str]:
     folder, device = directory.trial(trial), _device()
     done = attacks_of(folder)
     lacking = {label: entry for label, entry in directory.read_study_file().suite.items() if label not in done}
-    attacks = _ready_attacks(directory, lacking, device)
-    labels = attack_trial(read_config(folder), folder, *images_of(directory), attacks, device)
+    images, rows = images_of(directory)
+    attacks = _ready_attacks(directory, lacking, images, rows, device)
+    labels = attack_trial(read_config(folder), folder, images, rows, attacks, device)
     directory.send_from(trial)
     return labels
 
 
-def _ready_attacks(directory: StudyDirectory, suite: Suite, device: str) -> dict[str, Attack | Images]:
+def _ready_attacks(
+    directory: StudyDirectory, suite: Suite, images: ImageStore, rows: pd.DataFrame, device: str
+) -> dict[str, Attack | Images]:
     from trainables.files import default_cache_dir
     from trainables.suite import load_trial_model, prepare_suite
 
     base = directory.trial(BASELINE)
     return prepare_suite(
         suite,
-        *images_of(directory),
+        images,
+        rows,
         load_trial_model(read_config(base), base).to(device),
         size=directory.read_study_file().size,
         cache_dir=default_cache_dir(),

@@ -26,7 +26,7 @@ from trainables.attacks.constraint import round_to_8_bit
 from trainables.memory import fitting_batch_size
 from trainables.models.scorer import Scorer
 from trainables.objectives import DEFAULT_ATTACK, measure
-from trainables.record import SCHEMA
+from trainables.record import CONTROL, SCHEMA
 from trainables.ssim import ssim
 from trainables.views import Images, image_views
 
@@ -56,7 +56,7 @@ def evaluate(
     Scores in evaluation mode; afterwards the model's mode, parameters, `.grad` and BatchNorm statistics are as before.
     Raises ValueError for rows without a column, no attacks, scores that are not finite.
     """
-    controls = {f"{label}_control": attack.control for label, attack in attacks.items() if isinstance(attack, Attack)}
+    controls = {label + CONTROL: attack.control for label, attack in attacks.items() if isinstance(attack, Attack)}
     controlled = {**attacks, **{label: control for label, control in controls.items() if control}}
     return _score_table(model, images, rows, controlled, batch_size, seed, thorough=True)
 

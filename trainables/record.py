@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from trainables.files import write_atomically
 
+CONTROL = "_control"
+"""Ends the label of what an attack does without its model, such as the start of `perceptual`."""
 SCORES = "scores.parquet"
 """The record's name in a trial's folder."""
 WEIGHTS = "model.safetensors"

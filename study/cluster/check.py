@@ -16,9 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from search_spaces.schema import did_you_mean
+from search_spaces.schema import StudyFileError, did_you_mean, read_yaml
 from study.cluster.aws import check_aws
 from study.errors import StudyError
 
@@ -37,14 +35,10 @@ Config = dict[str, Any]
 def read_cluster_file(path: Path) -> Config:
     """The file's keys and values. StudyError when there are none."""
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StudyError(f"there is no cluster file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("provider"), dict):
+        config = read_yaml(path, "cluster file")
+    except StudyFileError as error:
+        raise StudyError(str(error)) from None
+    if not isinstance(config.get("provider"), dict):
         raise StudyError(f"{path} is no Ray cluster file: it must hold keys and values, 'provider' among them")
     return config
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from analysis.front import Front, TrialPoint
     from study.storage.directory import StudyDirectory
+    from study.storage.summaries import TrialSummary
 
 
 def front(
@@ -26,9 +27,11 @@ def front(
 
     from study.front import front_of, read_confirmed
     from study.storage.directory import find
+    from study.storage.summaries import summarise
 
     directory = find(studies, name)
-    found = front_of(directory)
+    trials = summarise(directory)
+    found = front_of(directory, trials)
     confirmed = read_confirmed(directory)
     if as_json:
         print_json(found.to_dict() | {"confirmed": confirmed})
@@ -37,16 +40,15 @@ def front(
     console.print(front_table(found))
     if confirmed["trials"]:
         console.print(confirmed_table(found, confirmed))
-    _print_audit(directory, console)
+    _print_audit(directory, trials, console)
 
 
-def _print_audit(directory: StudyDirectory, console: Console) -> None:
+def _print_audit(directory: StudyDirectory, trials: list[TrialSummary], console: Console) -> None:
     """The audit's verdicts, once it has anything to go by."""
     from study.commands.suite import verdicts
-    from study.storage.summaries import summarise
     from study.suite import audit_study
 
-    complete = [trial for trial in summarise(directory) if trial.state == "complete"]
+    complete = [trial for trial in trials if trial.state == "complete"]
     if found := audit_study(directory, complete):
         console.print()
         for line in verdicts(found, len(complete)):
@@ -70,7 +72,7 @@ def show_end(directory: StudyDirectory, console: Console) -> None:
         names = found.objectives
         parts = [f"{name} {before.test[name]:.3g} → {after.test[name]:.3g}" for name in names]
         console.print(f"\nFrom λ=0 to {after.trial}, on test: {', '.join(parts)}")
-    _print_audit(directory, console)
+    _print_audit(directory, trials, console)
     console.print(f"\nEverything is in {directory.place}; the plot is {directory.front / 'pareto.html'}")
     studies = place_of(directory.path.parent)
     option = "" if studies == "studies" else f" --studies {studies}"

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 import re
@@ -104,6 +105,35 @@ def test_the_average_table_is_the_mean_change_over_models_and_the_papers_attacks
     assert white_rmse.entries[0].value == pytest.approx(mean_change("rmse_attacked"))
     assert black_rmse.entries[0].value == pytest.approx(mean_change("rmse_attacked/uap"))
     assert white_srocc.entries[0].value == pytest.approx(mean_change("srocc_attacked"))
+
+
+def test_the_paper_s_setting_has_an_average_of_its_own_and_alone_the_paper_s_values_of_nt():
+    knee = pair("linearityiqa")
+    paper = dataclasses.replace(pair("linearityiqa"), study="the paper's", is_paper_setting=True, is_reported=False)
+    both = dataclasses.replace(pair("hyperiqa"), is_paper_setting=True)  # reported, and at the paper's λ and h
+    rows = dict(average_table([knee, paper, both], "test").rows)
+    assert rows["mean over models and attacks"] == average_table([knee, both], "test").rows[0][1]
+    assert rows["the same at the paper's λ and h"] == average_table([paper, both], "test").rows[1][1]
+    table = attack_table([knee, paper], "2", "test")
+    assert [entry.printed for entry in row(table, "linearityiqa, fgsm")[0].entries] == [48.1, None]
+    assert [entry.printed for entry in row(table, "the paper's, fgsm")[0].entries] == [48.1, 37.0]
+
+
+def test_a_study_has_rows_of_its_own_attacks_and_their_controls_only():
+    suite = {"fgsm": {"name": "fgsm"}, "uap": {"name": "uap"}, "p": {"name": "perceptual"}}
+    one = dataclasses.replace(pair(attacks=("fgsm", "p", "p_control")), suite=suite)
+    other = dataclasses.replace(pair("dbcnn", attacks=("fgsm", "noise")), suite={"fgsm": {}, "noise": {}})
+    labels = [label for label, _ in attack_table([one, other], "2", "test").rows]
+    assert labels == ["hyperiqa, fgsm", "hyperiqa, p", "hyperiqa, p_control", "dbcnn, fgsm", "dbcnn, noise"]
+
+
+def test_scores_that_nothing_moved_are_counted_once():
+    still = score_table(noise=9.0, seed=3)
+    still.loc[still.index[:2], "attacked_score"] = still.loc[still.index[:2], "clean_score"]
+    one = dataclasses.replace(pair(), without=[still])
+    notes = attack_table([one, dataclasses.replace(one, study="again")], "S6", "test").notes
+    assert notes[-1] == "2 scores did not change at all, which makes their R infinite."
+    assert "infinite" not in " ".join(attack_table([pair()], "S6", "test").notes)
 
 
 def test_a_group_without_attacks_has_no_average_instead_of_zero():

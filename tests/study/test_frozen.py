@@ -41,9 +41,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"only root may mount a small disk here: {mounted.stderr.strip()}")
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")  # CI is root, and there a mount that fails is an error
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
     yield place
     subprocess.run(["umount", place], check=True)
 
