@@ -185,6 +185,7 @@ def test_the_command_line_says_what_is_left_to_do(
 def test_what_is_no_cluster_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="there is no cluster file"):
         read_cluster_file(tmp_path / "none.yaml")
-    (tmp_path / "list.yaml").write_text("- a\n", encoding="utf-8")
-    with pytest.raises(StudyError, match="no Ray cluster file"):
-        read_cluster_file(tmp_path / "list.yaml")
+    for content, sentence in (("- a\n", "must hold keys and values, got list"), ("a: 1\n", "no Ray cluster file")):
+        (tmp_path / "other.yaml").write_text(content, encoding="utf-8")
+        with pytest.raises(StudyError, match=sentence):
+            read_cluster_file(tmp_path / "other.yaml")
