@@ -2,7 +2,8 @@
 
 Real Ray Tune, Optuna, study folder and, with --mlflow, MLflow; the GPUs are only counted, and a trial sleeps and writes
 a ready-made record. A machine's processors are shared by the driver and all the trials' processes, which a cluster has
-apart: so trials have to last, or this measures how fast 64 processes take turns.
+apart. So no trial ends before each slot has its process, which machines would start side by side; and trials
+have to last, or this measures how fast 64 processes take turns.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import tempfile
 import time
 from collections.abc import Iterator
@@ -41,7 +43,7 @@ IMAGES = 20
 
 
 class SleepingTrial(tune.Trainable):
-    """Holds its slot for as long as the study says, then leaves the same record as all others."""
+    """Holds its slot for half to one and a half times the given seconds, then leaves the same record as all others."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.study = Path(config["directory"])
@@ -57,11 +59,18 @@ class SleepingTrial(tune.Trainable):
         trial |= {"trial": self.config["trial"], **(self.config["point"] or {"lam": 0})}
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.json").write_text(json.dumps(trial))
-        time.sleep(float((self.study / "seconds").read_text()))
+        self._wait_for_all_slots()
+        time.sleep(float((self.study / "seconds").read_text()) * random.Random(self.config["trial"]).uniform(0.5, 1.5))
         (self.folder / "epochs.jsonl").write_bytes((self.study / "epochs.jsonl").read_bytes())
         (self.folder / SCORES).write_bytes((self.study / SCORES).read_bytes())
         (self.folder / "slot.json").write_text(json.dumps({"began": began, "ended": time.time()}))
         return {"done": True}
+
+    def _wait_for_all_slots(self) -> None:
+        """Until as many trials have begun as there are slots."""
+        slots = int((self.study / "slots").read_text())
+        while len(list(self.study.glob("trials/*/config.json"))) < slots:
+            time.sleep(1)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to keep."""
@@ -106,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slots", type=int, default=64, help="pretended GPUs")
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=15.0, help="how long a trial sleeps")
+    parser.add_argument("--seconds", type=float, default=15.0, help="how long a trial sleeps on average")
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--mlflow", action="store_true", help="record the trials in the default store as well")
     options = parser.parse_args()
@@ -120,9 +129,7 @@ def main() -> None:
         log_to_driver=False,
         logging_level="ERROR",
         object_store_memory=100_000_000,
-        # As a launch on one machine has it: else a process that was started for a trial which then got another's, freed
-        # in the meantime, is killed, and the slots never fill.
-        _system_config={"idle_worker_killing_time_threshold_ms": 3_600_000},
+        _system_config={"idle_worker_killing_time_threshold_ms": 3_600_000},  # as a launch on one machine has it
     )
     with tempfile.TemporaryDirectory() as studies:
         directory = write_study(Path(studies), options)
@@ -181,6 +188,7 @@ def write_study(studies: Path, options: argparse.Namespace) -> StudyDirectory:
     (directory.path / "epochs.jsonl").write_text(row * config.epochs)
     directory.write_json("environment.json", {"data": {}, **software()})
     (directory.path / "seconds").write_text(str(options.seconds))
+    (directory.path / "slots").write_text(str(min(options.slots, options.trials)))
     return directory
 
 
