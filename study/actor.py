@@ -16,13 +16,15 @@ import ray
 from ray import tune
 
 from study.errors import StudyError
-from study.storage.directory import open_directory
+from study.storage.directory import StudyDirectory, open_directory
 from study.storage.summaries import read_epochs
 from trainables.config import BASELINE
 from trainables.record import SCORES
 
 if TYPE_CHECKING:
     from trainables.trial import Trial
+
+STARTS = "starts.jsonl"
 
 
 class TrialActor(tune.Trainable):
@@ -61,7 +63,8 @@ class TrialActor(tune.Trainable):
             start=directory.trial(BASELINE),
             device="cuda" if assigned.get("GPU", 0) > 0 else "cpu",
         )
-        note_start(self.folder, epochs_before=len(trial.epochs))
+        self.directory.remove(f"trials/{self.config['trial']}/error.txt")  # of an attempt before this one
+        self.start = note_start(self.directory, self.config["trial"], epochs_before=len(trial.epochs))
         return trial
 
     def step(self) -> dict[str, Any]:
@@ -70,13 +73,19 @@ class TrialActor(tune.Trainable):
         if not (self.directory.path / "study.yaml").exists():
             node = ray.util.get_node_ip_address()
             raise StudyError(f"node {node} does not see the study's folder {self.directory.place}")
+        self._check_latest()
         try:
             result = self._step()
         finally:
+            self._check_latest()
             self.directory.send_from(self.config["trial"])
         if result["done"]:
             self.directory.leave(self.config["trial"])
         return result
+
+    def _check_latest(self) -> None:
+        if self.trial is not None:
+            check_latest(self.directory, self.config["trial"], self.start)
 
     def _step(self) -> dict[str, Any]:
         if self.trial is None and (self.folder / SCORES).exists():
@@ -94,11 +103,11 @@ class TrialActor(tune.Trainable):
         """Nothing: the trial keeps its own checkpoint in its folder."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: `setup` restored the trial from its folder."""
+        """Nothing: the first step restores the trial from its folder."""
 
 
-def note_start(folder: Path, *, epochs_before: int) -> None:
-    """Add to `starts.jsonl` where the trial goes on, on which GPUs, and how many epochs it has behind it."""
+def note_start(directory: StudyDirectory, trial: str, *, epochs_before: int) -> dict[str, Any]:
+    """Add to `starts.jsonl` where the trial goes on, on which GPUs, after how many epochs; returns what it added."""
     start = {
         "node": ray.get_runtime_context().get_node_id(),
         "host": socket.gethostname(),
@@ -106,8 +115,21 @@ def note_start(folder: Path, *, epochs_before: int) -> None:
         "epochs_before": epochs_before,
         "time": time.time(),
     }
-    with (folder / "starts.jsonl").open("a", encoding="utf-8") as file:
+    with (directory.trial(trial) / STARTS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(start) + "\n")
+    directory.send_file(trial, STARTS)  # for one that was cut off to see it
+    return start
+
+
+def check_latest(directory: StudyDirectory, trial: str, start: dict[str, Any]) -> None:
+    """StudyError when the trial has been started elsewhere since `start`.
+
+    A node whose network is cut trains on for a minute, and may still see the studies when the trial goes on elsewhere.
+    """
+    directory.fetch_file(trial, STARTS)
+    *_, latest = (directory.trial(trial) / STARTS).read_text(encoding="utf-8").splitlines()
+    if json.loads(latest) != start:
+        raise StudyError(f"trial {trial} was started again on {json.loads(latest)['host']}, so it ends here")
 
 
 class _errors_kept:  # noqa: N801  (a context manager, named as it is read)

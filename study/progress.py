@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces.schema import StudyFile
-from study.storage.summaries import TrialSummary
+from study.storage.summaries import TrialSummary, in_order
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
 
@@ -125,7 +125,7 @@ class Progress(Unpickled, Callback):
 
     def _visible(self) -> list[tuple[str, _Row]]:
         """The rows that fit: the baseline, and the newest others."""
-        rows = sorted(self.rows.items(), key=lambda item: (item[0] != BASELINE, item[0]))
+        rows = sorted(self.rows.items(), key=lambda item: in_order(item[0]))
         return rows if len(rows) <= ROWS_SHOWN else [rows[0], *rows[1 - ROWS_SHOWN :]]
 
     def _line(self, name: str) -> str:

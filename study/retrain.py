@@ -57,14 +57,21 @@ def retrained_tables(directory: StudyDirectory, trial: str) -> list[pd.DataFrame
 def seed_study(directory: StudyDirectory, number: int, members: list[str]) -> StudyDirectory:
     """The folder of a seed, made or extended so that it holds all the members."""
     replica = StudyDirectory(directory.path / "confirm" / f"seed-{number}")
-    known = list(replica.read_json(MEMBERS)["trials"]) if (replica.path / MEMBERS).exists() else []
+    is_made = all((replica.path / name).exists() for name in ("study.yaml", MEMBERS))
+    known = list(replica.read_json(MEMBERS)["trials"]) if is_made else []
     names = [*known, *(name for name in members if name not in known)]
     study_file = _fixed_points(directory, number, names)
-    if not known:
-        # A kill before the members were written has left a part of it, in which no trial can have begun.
+    if not is_made:
+        # A kill has left a part of it, in which no trial can have begun.
         shutil.rmtree(replica.path, ignore_errors=True)
         environment = {**directory.read_json("environment.json"), **software()}
-        create(replica.path.parent, replica.name, study_file, rows=directory.read_split(), environment=environment)
+        create(
+            replica.path.parent,
+            replica.name,
+            study_file,
+            rows=directory.read_split(),
+            files={"environment.json": environment, MEMBERS: {"trials": names}},
+        )
     replica.write_study_file(study_file)
     replica.write_json(MEMBERS, {"trials": names})
     replica.send()

@@ -50,7 +50,7 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     start_ray(study_file, studies)
     counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}
     environment = environment_of(study_file, images, scale, counts)
-    return create(studies, name, study_file, rows=rows, environment=environment)
+    return create(studies, name, study_file, rows=rows, files={"environment.json": environment})
 
 
 def run(
@@ -70,12 +70,12 @@ def run(
     """
     from study.search.durable import DurableSearch, open_optuna
 
-    study_file = directory.read_study_file()
     with _disk_errors_explained(directory), directory.locked(), _logging_to(directory.driver_log):
+        study_file = directory.read_study_file()
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
         if search.remaining or _to_attack(directory, study_file):
             check_unchanged(directory, force=force)
-            start_ray(study_file, directory.path.parent)
+            start_ray(study_file, directory.path.parent, stop=directory.stop_requested)
             with _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody) as changed:
                 _run_trials(directory, study_file, search, console, changed)
         if search.baseline_error is not None:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -40,18 +40,17 @@ def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console
     """
     import ray
 
-    from study.cluster.session import resources_of_trials
+    from study.cluster.resources import resources_of_trials
 
     if not trials:
         return
     wanted = resources_of_trials(directory.read_study_file())
-    task = ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu, max_retries=1)
-    # What all share (surrogates, adversaries) is made once; the trials then only map it.
-    shared = task(_prepare).remote(directory.address)
+    task = ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu, resources=wanted.custom, max_retries=1)
+    # Handed what this returns, the attacks wait for it: all of them are made with the same surrogates.
+    suite = task(_prepare).remote(directory.address)
     attack = task(_attack)
-    # Handed the result of what makes the shared part, the attacks wait for it.
     failed: dict[str, str] = {}
-    pending = {attack.remote(directory.address, trial, shared): trial for trial in trials}
+    pending = {attack.remote(directory.address, trial, suite): trial for trial in trials}
     while pending and not stop():
         done, _ = ray.wait(list(pending), timeout=STOP_SECONDS)
         for one in done:
@@ -124,40 +123,68 @@ def audit_study(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[s
     return {trial: flags for trial, flags in found.items() if flags or trial not in lacking}
 
 
-def read_config(folder: Path) -> TrialConfig:
+def read_trial_config(folder: Path) -> TrialConfig:
     """The configuration that a trial's folder was run with."""
     return trial_config_from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
-def make_adversaries(directory: StudyDirectory, device: str = "cpu") -> list[str]:
+def make_adversaries(directory: StudyDirectory) -> list[str]:
     """Make the surrogates and black-box images that the suite needs and the cache lacks; returns their labels."""
     from trainables.attacks import SURROGATES
 
-    suite = directory.read_study_file().suite
+    suite = _resolved_suite(directory, "cpu")
     black_box = {label: entry for label, entry in suite.items() if entry["name"] in SURROGATES}
-    _ready_attacks(directory, black_box, *images_of(directory), device)
+    _ready_attacks(directory, black_box, *images_of(directory), "cpu")
     return list(black_box)
 
 
-def _prepare(address: str) -> None:
+def _prepare(address: str) -> Suite:
     directory = open_directory(address)
     directory.fetch_for(BASELINE)
-    make_adversaries(directory, _device())
+    return _resolved_suite(directory, _device())
 
 
-def _attack(address: str, trial: str, _: None) -> list[str]:
+def _resolved_suite(directory: StudyDirectory, device: str) -> Suite:
+    """The study's suite with a place for every surrogate and perturbation: a `Path` in the study, or a string.
+
+    What had to be trained is kept in the study, for machines that train for themselves would attack with other images.
+    """
+    from trainables.files import default_cache_dir
+    from trainables.suite import resolve_suite
+
+    study_file = directory.read_study_file()
+    cache = default_cache_dir()
+    directory.fetch_black_box()
+    suite = resolve_suite(study_file.suite, *images_of(directory), size=study_file.size, cache_dir=cache, device=device)
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, Path):
+            return directory.keep_black_box(value, cache) if value.is_relative_to(cache) else str(value)
+        return value
+
+    found = {label: {key: kept(value) for key, value in entry.items()} for label, entry in suite.items()}
+    directory.send_black_box()
+    return found
+
+
+def _attack(address: str, trial: str, suite: Suite) -> list[str]:
+    from trainables.record import WEIGHTS
     from trainables.suite import attack_trial
 
     directory = open_directory(address)
-    for name in (BASELINE, trial):
-        directory.fetch_for(name)
+    directory.fetch_for(trial)
+    for name in ("config.json", WEIGHTS):
+        directory.fetch_file(BASELINE, name)
+    directory.fetch_black_box()
     folder, device = directory.trial(trial), _device()
     done = attacks_of(folder)
-    lacking = {label: entry for label, entry in directory.read_study_file().suite.items() if label not in done}
+    lacking = {label: entry for label, entry in suite.items() if label not in done}
     images, rows = images_of(directory)
     attacks = _ready_attacks(directory, lacking, images, rows, device)
-    labels = attack_trial(read_config(folder), folder, images, rows, attacks, device)
+    labels = attack_trial(read_trial_config(folder), folder, images, rows, attacks, device)
     directory.send_from(trial)
+    if trial != BASELINE:  # which the attacks beside this one make `transfer` on
+        directory.leave(trial)
     return labels
 
 
@@ -168,11 +195,15 @@ def _ready_attacks(
     from trainables.suite import load_trial_model, prepare_suite
 
     base = directory.trial(BASELINE)
+    here = {
+        label: {key: directory.path / value if isinstance(value, Path) else value for key, value in entry.items()}
+        for label, entry in suite.items()
+    }
     return prepare_suite(
-        suite,
+        here,
         images,
         rows,
-        load_trial_model(read_config(base), base).to(device),
+        load_trial_model(read_trial_config(base), base).to(device),
         size=directory.read_study_file().size,
         cache_dir=default_cache_dir(),
         device=device,

@@ -40,9 +40,12 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object])
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """One thread or process at a time is between entering and leaving; `path` is a file made for nothing else."""
+def alone(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """One thread or process at a time is between entering and leaving; `path` is a file made for nothing else.
+
+    Raises BlockingIOError where another one is there and this one does not want to `wait`.
+    """
     # The kernel's lock goes with the process that holds it: who is killed never blocks the next one.
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield

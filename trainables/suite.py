@@ -1,7 +1,8 @@
 """The full attack suite on a finished trial: what costs too much to run for every trial of a search.
 
-White-box attacks are made on the trial's own model. Black-box images are made once, on surrogates that were trained on
-the study's training part, and mapped by every trial (`adversaries.py`); `transfer` is made on the λ=0 baseline.
+White-box attacks are made on the trial's own model. Black-box images are made once on a machine, on surrogates that
+were trained on the study's training part, and mapped by every trial (`adversaries.py`); `transfer` is made on the λ=0
+baseline.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import safetensors.torch
@@ -48,9 +50,9 @@ def prepare_suite(
     `image`, `sha256`, `split`, `mos`. Surrogates, perturbation and adversaries are looked up in `cache_dir` and made
     where they are missing. Raises ValueError for a surrogate that has seen the images to attack.
     """
-    training, attacked = rows[rows["split"] == "train"], rows[rows["split"] != "train"]
+    attacked = rows[rows["split"] != "train"]
     ready: dict[str, Attack | Images] = {}
-    for label, entry in suite.items():
+    for label, entry in resolve_suite(suite, images, rows, size=size, cache_dir=cache_dir, device=device).items():
         params = dict(entry)
         name = str(params.pop("name"))
         if name == "transfer":
@@ -59,20 +61,51 @@ def prepare_suite(
             ready[label] = create_attack(name, source=baseline.eval(), **params)
         elif name in SURROGATES:
             place = params.pop("surrogate", None)
-            surrogate = None
-            if place is not None:
-                surrogate = load_surrogate(Path(place), device=device)
-            elif "perturbation" not in params:
-                surrogate = train_surrogate(
-                    SURROGATES[name], images, training, cache_dir=cache_dir, size=size, device=device
-                )
-            if name == "uap" and "perturbation" not in params:
-                assert surrogate is not None
-                params["perturbation"] = _perturbation(surrogate, images, training, cache_dir)
+            surrogate = None if place is None else load_surrogate(Path(place), device=device)
             ready[label] = make_adversaries(name, images, attacked, surrogate, cache_dir=cache_dir, **params)
         else:
             ready[label] = create_attack(name, **params)
     return ready
+
+
+def resolve_suite(
+    suite: Suite,
+    images: ImageStore,
+    rows: pd.DataFrame,
+    *,
+    size: Size,
+    cache_dir: Path,
+    device: str | torch.device = "cpu",
+) -> Suite:
+    """The suite with the place of a surrogate or perturbation wherever a black-box attack leaves it open.
+
+    Both are looked up in `cache_dir` and trained on the training rows where they are missing. Arguments and errors are
+    those of `prepare_suite`.
+    """
+    training, attacked = rows[rows["split"] == "train"], rows[rows["split"] != "train"]
+
+    def resolved(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = str(entry["name"])
+        is_open = "perturbation" not in entry and (name == "uap" or "surrogate" not in entry)
+        if name not in SURROGATES or not is_open:
+            return entry
+        place = entry.get("surrogate")
+        if place is not None:
+            surrogate = load_surrogate(Path(place), device=device)
+        else:
+            surrogate = train_surrogate(
+                SURROGATES[name], images, training, cache_dir=cache_dir, size=size, device=device
+            )
+        surrogate.refuse_seen(attacked)
+        if name == "uap":
+            return {
+                **entry,
+                "surrogate": surrogate.place,
+                "perturbation": _perturbation(surrogate, images, training, cache_dir),
+            }
+        return {**entry, "surrogate": surrogate.place}
+
+    return {label: resolved(entry) for label, entry in suite.items()}
 
 
 def attack_trial(

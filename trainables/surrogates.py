@@ -22,10 +22,10 @@ from trainables.data.store import ImageStore
 from trainables.models import create_model
 from trainables.models.published import load_published
 from trainables.models.scorer import Scorer, Size
+from trainables.record import WEIGHTS
 from trainables.seeding import derive_seed
 from trainables.train import Training
 
-WEIGHTS = "model.safetensors"
 DESCRIPTION = "surrogate.json"
 
 _SMALL = Recipe(

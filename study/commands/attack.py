@@ -142,7 +142,7 @@ def _number_or_text(value: str) -> Any:
 
 def _open(checkpoint: Path, model: str | None) -> Scorer:
     """The model that a checkpoint stands for."""
-    from study.suite import read_config
+    from study.suite import read_trial_config
     from trainables.models.published import load_published
     from trainables.record import SCORES
     from trainables.suite import load_trial_model
@@ -152,7 +152,7 @@ def _open(checkpoint: Path, model: str | None) -> Scorer:
     if checkpoint.is_file():
         return load_published(checkpoint, model)
     if (checkpoint / SCORES).exists() and (checkpoint / "epochs.jsonl").exists():
-        return load_trial_model(read_config(checkpoint), checkpoint)
+        return load_trial_model(read_trial_config(checkpoint), checkpoint)
     from study.export.reading import load_exported
 
     return load_exported(checkpoint)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.front import Front, TrialPoint
 from trainables.objectives import objective
 
 
-def model_card(config: dict[str, Any], front: Front, point: TrialPoint, formats: Sequence[str] = ()) -> str:
-    """Markdown: what the model is, how good and how robust it was measured to be, how to use it, what to beware of."""
-    view, data, trial = config["input"], config["data"], config["trial"]
+def model_card(
+    config: dict[str, Any],
+    front: Front,
+    point: TrialPoint,
+    attacks: Mapping[str, Mapping[str, Any]],
+    formats: Sequence[str] = (),
+) -> str:
+    """Markdown: what the model is, how good and how robust it was measured to be, how to use it, what to beware of.
+
+    attacks: label -> parameters of those that the score table holds.
+    """
+    view, data = config["input"], config["data"]
     size = f"{view['height']}x{view['width']} pixels"
     crops = f"{view['crops']} stored crops" if view["crops"] > 1 else "one stored crop"
     taken = f"{crops} of {size}" if view["mode"] == "crop" else f"its whole, resized to {size}"
@@ -21,7 +30,7 @@ def model_card(config: dict[str, Any], front: Front, point: TrialPoint, formats:
         if point.lam
         else "trained without the\nregulariser (λ = 0): it is the study's reference"
     )
-    attacks = ", ".join(f"`{label}` {_settings(attack)}" for label, attack in trial["attacks"].items())
+    attacked = ", ".join(f"`{label}` {_settings(attack)}" for label, attack in attacks.items())
     onnx = f"\n`model.onnx` takes views `(N, 3, {view['height']}, {view['width']})`, RGB in [0, 1]." if formats else ""
     return f"""# {config["model"]} ({config["size"]}), trial `{point.trial}` of study `{front.study}`
 
@@ -33,7 +42,7 @@ A no-reference image quality model: RGB image in, score out, on 0 to 100, higher
 {_table(front, point)}
 
 Chosen on the validation images; the test images were scored once, after the choice. The attacks that were measured:
-{attacks}. All numbers are in `metrics.json`, every image's scores in `scores.parquet`.
+{attacked}. All numbers are in `metrics.json`, every image's scores in `scores.parquet`.
 
 ## Use
 
@@ -79,7 +88,7 @@ def _table(front: Front, point: TrialPoint) -> str:
     return "\n".join(lines)
 
 
-def _settings(attack: dict[str, Any]) -> str:
+def _settings(attack: Mapping[str, Any]) -> str:
     values = ", ".join(f"{name} {value:.4g}" for name, value in attack.items() if isinstance(value, (int, float)))
     return f"({attack['name']}, {values})" if values else f"({attack['name']})"
 

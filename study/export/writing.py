@@ -19,6 +19,7 @@ from study.export.reading import CONFIG, FORMAT, VERSION, load_exported, read_co
 from study.front import front_of
 from study.images import SPLIT
 from study.storage.directory import StudyDirectory
+from study.suite import attacks_of
 from trainables.config import trial_config_from_dict
 from trainables.models.scorer import Scorer
 from trainables.record import SCORES
@@ -85,7 +86,10 @@ def write_model(
     _write_json(folder / CONFIG, config)
     _write_json(folder / "metrics.json", _metrics(front, point))
     (folder / PICTURE).write_bytes(pareto_png(front))
-    (folder / "README.md").write_text(model_card(config, front, point, formats), encoding="utf-8")
+    study_file = directory.read_study_file()
+    known = study_file.attacks | study_file.suite
+    attacks = {label: known.get(label, {"name": label}) for label in attacks_of(directory.trial(point.trial))}
+    (folder / "README.md").write_text(model_card(config, front, point, attacks, formats), encoding="utf-8")
     if "onnx" in formats:
         from study.export.onnx import write_onnx
 

@@ -3,7 +3,7 @@
 studies/
   mlflow.db, mlartifacts/     what MLflow shows (rebuilt from the rest at any time)
   <name>/
-    study.yaml                the frozen study file, in which only the number of trials may grow
+    study.yaml                the frozen study file; what of it may change later: `frozen.COUNT_NOTHING`, and more suite
     launched.yaml             the same as it was at the launch
     environment.json          versions, hardware, data fingerprint, MOS range
     split.parquet             every image: content, hash, split, MOS
@@ -14,6 +14,7 @@ studies/
     trials/<trial>/           config.json, starts.jsonl (when, where), epochs.jsonl, scores.parquet, model.safetensors,
                               result.json, trial.log
                               start.safetensors, where NT trials start (of the baseline), error.txt
+    black_box/                surrogates and perturbations that the full suite trained, the same for all its trials
     front/                    front.json, pareto.html, pareto.png, confirmed.json (what new seeds found)
     confirm/seed-<n>/         the same trials with another seed: a study like this one, and members.json
     mlflow.json               which runs in MLflow are which trials
@@ -31,7 +32,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +88,10 @@ class StudyDirectory:
         return self.path / "front"
 
     @property
+    def black_box(self) -> Path:
+        return self.path / "black_box"
+
+    @property
     def driver_log(self) -> Path:
         return self.path / "logs" / "driver.log"
 
@@ -132,8 +137,7 @@ class StudyDirectory:
     def write_result(self, trial: str, state: str, reason: str = "") -> None:
         """Record how a trial ended: complete, pruned or failed, and why."""
         self.write_json(f"trials/{trial}/result.json", {"state": state, "reason": reason, "finished": time.time()})
-        if self.mirror is not None:
-            self.mirror.upload([self.trial(trial) / "result.json"])
+        self.send_file(trial, "result.json")
 
     def remove(self, relative: str) -> None:
         """Delete a file, if it is there."""
@@ -171,7 +175,7 @@ class StudyDirectory:
         """Fetch what a trial has written, but its weights."""
         if self.mirror is not None:
             with self.mirror.alone():
-                self._fetch_trials(self.trial(trial))
+                self._fetch_trials(self.trial(trial), exact=True)
 
     def fetch_for(self, trial: str) -> None:
         """On a node: fetch what a trial needs, which is study file, split, what it starts from and what it has left."""
@@ -180,6 +184,31 @@ class StudyDirectory:
             for file in (self.path / "study.yaml", self.path / "split.parquet", start):
                 self.mirror.fetch(file)
             self.mirror.pull(self.trial(trial))
+
+    def fetch_file(self, trial: str, name: str) -> None:
+        """On a node: bring one of a trial's files up to date."""
+        if self.mirror is not None:
+            self.mirror.fetch(self.trial(trial) / name)
+
+    def send_file(self, trial: str, name: str) -> None:
+        if self.mirror is not None:
+            self.mirror.upload([self.trial(trial) / name])
+
+    def fetch_black_box(self) -> None:
+        if self.mirror is not None:
+            self.mirror.pull(self.black_box)
+
+    def keep_black_box(self, place: Path, root: Path) -> Path:
+        """Copy a file or folder below `root` into the study, unless it has one of that name; its path in the study."""
+        for file in [place] if place.is_file() else sorted(place.iterdir()):
+            kept = self.black_box / file.relative_to(root)
+            if not kept.exists():
+                write_atomically(kept, file.read_bytes())
+        return (self.black_box / place.relative_to(root)).relative_to(self.path)
+
+    def send_black_box(self) -> None:
+        if self.mirror is not None:
+            self.mirror.push(self.black_box)
 
     def send_from(self, trial: str) -> None:
         """On a node: send what a trial has written."""
@@ -192,14 +221,14 @@ class StudyDirectory:
             self.mirror.delete(self.trial(trial) / "checkpoint.pt")
             shutil.rmtree(self.trial(trial))
 
-    def _fetch_trials(self, folder: Path) -> None:
+    def _fetch_trials(self, folder: Path, *, exact: bool = False) -> None:
         assert self.mirror is not None
-        self.mirror.pull(folder, lambda file: self._is_read(file) and file.name != "result.json", exact=False)
+        self.mirror.pull(folder, lambda file: self._is_read(file) and file.name != "result.json", exact=exact)
 
     def _is_read(self, file: Path) -> bool:
         """Whether a file is small and of this study itself."""
         below = file.relative_to(self.path).parts[0]
-        return file.suffix not in (".safetensors", ".pt") and below not in ("locks", "confirm")
+        return file.suffix not in (".safetensors", ".pt") and below not in ("locks", "confirm", "black_box")
 
     def _is_of_search(self, file: Path) -> bool:
         return self.search_log in file.parents
@@ -248,7 +277,8 @@ class StudyDirectory:
         def exchange() -> None:
             for folder in (self.path, self.driver_log.parent):  # not the front: its files are megabytes
                 mirror.push(folder, deep=False)
-            with mirror.alone():
+            # The thread that calls this renews the lease, too: behind a long pull it would be taken for gone.
+            with mirror.alone(wait=False):
                 self._fetch_trials(self.trials)
 
         stop = self.path / "stop"
@@ -313,9 +343,9 @@ def create(
     study_file: StudyFile,
     *,
     rows: pd.DataFrame | None = None,
-    environment: dict[str, Any] | None = None,
+    files: Mapping[str, dict[str, Any]] | None = None,
 ) -> StudyDirectory:
-    """Make the folder of a new study, with its split and what it ran on as far as they are given.
+    """Make the folder of a new study, with its split and JSON files, name -> content, as far as they are given.
 
     The study file is written last: without one, whatever a kill has left is no study, and the next launch overwrites
     it. StudyError when the name is taken or unusable or the place cannot be written.
@@ -329,8 +359,8 @@ def create(
             write_atomically(directory.path / "launched.yaml", study_file.to_yaml().encode())
             if rows is not None:
                 directory.write_split(rows)
-            if environment is not None:
-                directory.write_json("environment.json", environment)
+            for file, content in (files or {}).items():
+                directory.write_json(file, content)
             directory.write_study_file(study_file)
     except OSError as error:
         raise StudyError(

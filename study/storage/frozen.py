@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from trainables.data.split import MosScale
 
 PACKAGES = ("nt-study", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scipy", "pandas", "pyarrow")
+ROOMS = ("analysis", "search_spaces", "study", "trainables")
+CODE = "NT_STUDY_CODE"
+"""Environment variable that names the commit where a working tree has been sent to."""
 COUNT_NOTHING = ("trials", "max_concurrent", "max_failures", "give_up_after", "resources_per_trial", "full_suite")
 """Keys of a study file that may change between runs: they decide how much is run and where, not what comes out."""
 
@@ -76,19 +79,34 @@ def check_weights(study_file: StudyFile) -> None:
 def software() -> dict[str, Any]:
     """Versions of Python and of the packages that decide the numbers, and of this code."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"versions": {"python": platform.python_version(), **versions}, "code": code_version()}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "code": code_version(),
+        "sources": _sources_digest(),
+    }
 
 
 def code_version() -> str:
-    """This checkout's commit, `+changes` when it has uncommitted ones; the package's version elsewhere."""
+    """This checkout's commit, `+changes` when it has uncommitted ones; where there is none, what `CODE` or pip says."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists() or shutil.which("git") is None:
-        return importlib.metadata.version("nt-study")
+        return os.environ.get(CODE) or importlib.metadata.version("nt-study")
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True).stdout.strip()
 
     return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+
+
+def _sources_digest() -> str:
+    """What this code is, wherever it runs: a cluster's nodes have its files and no commit."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        for file in sorted((root / room).rglob("*")):
+            if file.suffix in (".py", ".yaml"):
+                digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def check_unchanged(directory: StudyDirectory, *, force: bool = False) -> None:
@@ -117,8 +135,10 @@ def differences(directory: StudyDirectory) -> list[str]:
     before = environment.get("forced", [environment])[-1]
     now = software()
     found = []
-    if before["code"] != now["code"]:
-        found.append(f"the code was {_short(before['code'])} and is {_short(now['code'])}")
+    # Studies of before there was a digest of the sources are told by the commit.
+    key = "sources" if "sources" in before else "code"
+    if before[key] != now[key]:
+        found.append(f"the code was {_named(before)} and is {_named(now)}")
     for name, version in now["versions"].items():
         if before["versions"].get(name, version) != version:
             found.append(f"{name} was {before['versions'][name]} and is {version}")
@@ -157,9 +177,10 @@ def _check_images(directory: StudyDirectory) -> None:
     verify_split(recorded.assign(mos=recorded["raw_mos"]), found, spec=study_file.data)
 
 
-def _short(code: str) -> str:
-    commit, plus, changes = code.partition("+")
-    return f"{commit[:10]}{plus}{changes}"
+def _named(software: dict[str, Any]) -> str:
+    commit, plus, changes = software["code"].partition("+")
+    sources = f" ({software['sources'][:6]})" if "sources" in software else ""
+    return f"{commit[:10]}{plus}{changes}{sources}"
 
 
 def _brief(value: Any) -> str:

@@ -175,9 +175,9 @@ class Mirror:
         return stamp[1]
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """One process and thread at a time brings this working copy up to date."""
-        with alone(self.root / ".pulling"):
+    def alone(self, *, wait: bool = True) -> Iterator[None]:
+        """One process and thread at a time brings this working copy up to date; BlockingIOError instead of a wait."""
+        with alone(self.root / ".pulling", wait=wait):
             yield
 
     @cached_property

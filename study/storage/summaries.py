@@ -50,7 +50,12 @@ def summarise(directory: StudyDirectory) -> list[TrialSummary]:
     searched = searched_parameters(directory.read_study_file())
     folders = [path for path in directory.trials.glob("*") if (path / "config.json").exists()]
     trials = [summarise_trial(folder, searched, alive) for folder in folders]
-    return sorted(trials, key=lambda trial: (not trial.is_baseline, trial.trial))
+    return sorted(trials, key=lambda trial: in_order(trial.trial))
+
+
+def in_order(trial: str) -> tuple[int, str]:
+    """Sorts names of trials: the baseline, then by number, which has more than three digits from 1000 on."""
+    return (0, "") if trial == BASELINE else (len(trial), trial)
 
 
 def count_states(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, int]:

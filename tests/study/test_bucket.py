@@ -300,3 +300,17 @@ def test_credentials_that_are_none_are_one_sentence(monkeypatch: pytest.MonkeyPa
         with pytest.raises(StudyError, match="these credentials may not, or there are none; set AWS_ACCESS_KEY_ID"):
             for _ in range(3):
                 find_all(studies_folder(address))
+
+
+def test_every_machine_attacks_with_the_surrogate_that_the_study_keeps(machine: Machine, tmp_path: Path) -> None:
+    """Each has trained one of the same name, and on other hardware that makes other weights."""
+    for name in ("a", "b"):
+        directory = StudyDirectory(machine(name) / "s")
+        cache = tmp_path / name / "nt-study"
+        (cache / "surrogates" / "resnet").mkdir(parents=True)
+        (cache / "surrogates" / "resnet" / "weights").write_text(f"trained on {name}", encoding="utf-8")
+        directory.fetch_black_box()
+        kept = directory.keep_black_box(cache / "surrogates" / "resnet", cache)
+        directory.send_black_box()
+        assert kept == Path("black_box/surrogates/resnet")
+        assert (directory.path / kept / "weights").read_text(encoding="utf-8") == "trained on a"

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from study.errors import StudyError
 from study.run import _disk_errors_explained
 from study.storage import frozen
 from study.storage.directory import StudyDirectory, create, find_all
-from study.storage.frozen import differences, software
+from study.storage.frozen import CODE, code_version, differences, software
 from trainables.files import write_atomically
 
 
@@ -59,6 +60,28 @@ def test_the_same_code_and_file_have_no_differences(directory: StudyDirectory) -
     assert differences(directory) == []
 
 
+def test_the_same_files_are_the_same_code_where_there_is_no_commit(
+    directory: StudyDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a cluster's nodes, to which the working tree is sent without `.git`."""
+    here = code_version()
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    monkeypatch.setenv(CODE, here)
+    assert code_version() == here, "the sender's"
+    monkeypatch.delenv(CODE)
+    assert code_version() == metadata.version("nt-study")
+    assert differences(directory) == []
+
+
+def test_a_study_of_before_there_was_a_digest_goes_by_its_commit(directory: StudyDirectory) -> None:
+    environment = directory.read_json("environment.json")
+    del environment["sources"]
+    directory.write_json("environment.json", environment)
+    assert differences(directory) == []
+    directory.write_json("environment.json", {**environment, "code": "0123456789abcdef"})
+    assert [text.partition(" and ")[0] for text in differences(directory)] == ["the code was 0123456789"]
+
+
 def test_an_edited_study_file_is_noticed_by_key(directory: StudyDirectory) -> None:
     edit(directory, "seed: 0", "seed: 7")
     assert differences(directory) == ["seed in study.yaml was 0 and is 7"]
@@ -72,10 +95,14 @@ def test_what_changes_no_number_may_change(directory: StudyDirectory) -> None:
 
 def test_other_code_and_packages_are_named(directory: StudyDirectory) -> None:
     environment = directory.read_json("environment.json")
-    before = {"code": "0123456789abcdef", "versions": {**environment["versions"], "torch": "1.0"}}
+    before = {
+        "code": "0123456789abcdef",
+        "sources": "fedcba98",
+        "versions": {**environment["versions"], "torch": "1.0"},
+    }
     directory.write_json("environment.json", {**environment, **before})
     code, torch = differences(directory)
-    assert code.startswith("the code was 0123456789 and is ")
+    assert code.startswith("the code was 0123456789 (fedcba) and is ")
     assert torch == f"torch was 1.0 and is {environment['versions']['torch']}"
 
 
@@ -144,7 +171,7 @@ def test_a_launch_that_dies_on_any_file_leaves_nothing_in_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     study_file = load_study_file("hyperiqa", preset="smoke")
-    given = {"rows": split_rows(), "environment": software()}
+    given = {"rows": split_rows(), "files": {"environment.json": software()}}
     write = study.storage.directory.write_atomically
 
     def killed(path: Path, content: Any) -> None:

@@ -74,6 +74,9 @@ def test_the_suite_adds_to_the_records_of_front_and_baseline(
     made_here = after[after["attack"] == "fgsm"].set_index("image")
     assert ((transferred - made_here["clean_score"]).abs() > 0).all(), "made on the baseline itself, here"
 
+    (surrogate,) = (study.black_box / "surrogates").iterdir()
+    assert {file.name for file in surrogate.iterdir()} == {"surrogate.json", "model.safetensors"}
+
     records = {trial.trial: (study.trial(trial.trial) / SCORES).stat().st_mtime_ns for trial in summarise(study)}
     code, said, _ = run_here(monkeypatch, capsys, "suite", "smoke", "--studies", study.path.parent)
     assert code == 0
