@@ -9,13 +9,12 @@ from typing import Any
 from ray import tune
 from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, Stopper, TuneConfig
 from ray.tune.execution import class_cache
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search_spaces.schema import StudyFile
 from study.actor import TrialActor
-from study.cluster.session import resources_of_trials
+from study.cluster.resources import needs_of, resources_of_trials
 from study.search.durable import DurableSearch
-from study.search.scheduler import ParetoASHA
+from study.search.scheduler import FirstCome, ParetoASHA
 from study.storage.directory import StudyDirectory
 from study.unpickled import Unpickled
 
@@ -33,14 +32,8 @@ class StopOnRequest(Unpickled, Stopper):
         return self.requested()
 
 
-def _no_scheduler(directory: StudyDirectory, study_file: StudyFile) -> TrialScheduler:
-    return FIFOScheduler()
-
-
-SCHEDULERS: dict[str, Callable[[StudyDirectory, StudyFile], TrialScheduler]] = {
-    "none": _no_scheduler,
-    "pareto_asha": ParetoASHA,
-}
+def _scheduler(directory: StudyDirectory, study_file: StudyFile, said: dict[str, str]) -> FirstCome:
+    return ParetoASHA(directory, study_file, said) if study_file.scheduler.name == "pareto_asha" else FirstCome(said)
 
 
 def run_trials(
@@ -55,15 +48,14 @@ def run_trials(
     # Tune gives its actors a variable meant for PyTorch Lightning, and a process with variables of its own is always a
     # new one; without it a trial gets one of those that have been importing since Ray started.
     class_cache.DEFAULT_ENV_VARS.clear()
-    wanted = resources_of_trials(study_file)
-    reserved = PlacementGroupFactory([{"CPU": wanted.cpu, "GPU": wanted.gpu, **wanted.custom}])
+    reserved = PlacementGroupFactory([needs_of(resources_of_trials(study_file))])
     with tempfile.TemporaryDirectory(prefix="nt-study-") as scratch:
         tune.Tuner(
             tune.with_resources(actor, reserved),
             param_space={"directory": directory.address},
             tune_config=TuneConfig(
                 search_alg=search,
-                scheduler=SCHEDULERS[study_file.scheduler.name](directory, study_file),
+                scheduler=_scheduler(directory, study_file, search.said),
                 num_samples=search.remaining,
                 max_concurrent_trials=study_file.max_concurrent,
                 reuse_actors=True,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from study.commands.options import STUDIES, AddressOption, StudiesOption, go_to
+from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, go_to
 from study.errors import StudyError
 
 
@@ -30,7 +30,7 @@ def launch(
     step_size: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of h.")] = None,
     full_suite: Annotated[str | None, typer.Option(help="Attack fully at the end: none, reported, front, all.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at a time, at most; 1 runs them serially.")] = None,
-    mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
+    mlflow: MlflowOption = None,
     studies: StudiesOption = STUDIES,
     address: AddressOption = None,
     or_show: Annotated[bool, typer.Option("--or-show", help="If the study exists, continue or show it.")] = False,
@@ -79,7 +79,7 @@ def resume(
     trials: Annotated[str | None, typer.Option(help="A new number of trials, or +N more.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the failed points again.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on although code or study file have changed.")] = False,
-    mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
+    mlflow: MlflowOption = None,
     studies: StudiesOption = STUDIES,
     address: AddressOption = None,
 ) -> None:
@@ -122,10 +122,10 @@ def _range(name: str, text: str | None) -> dict[str, float] | None:
 def _ask_again(directory: Any) -> None:
     from study.search.durable import retry_failed
 
-    study_file = directory.read_study_file()
     with directory.locked():
-        again = retry_failed(directory, study_file)
-        directory.write_study_file(study_file.model_copy(update={"trials": study_file.trials + again}))
+        study_file = directory.read_study_file()
+        directory.write_study_file(study_file.model_copy(update={"trials": retry_failed(directory, study_file)}))
+        directory.send()
 
 
 def _ask_for_trials(directory: Any, text: str) -> None:

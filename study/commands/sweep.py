@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from study.commands.options import STUDIES, AddressOption, StudiesOption, go_to
+from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, go_to
 from study.errors import StudyError
 
 
@@ -21,7 +21,7 @@ def sweep(
     size: Annotated[str | None, typer.Option(help="Size of the network: small or paper.")] = None,
     data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
     full_suite: Annotated[str | None, typer.Option(help="Attack fully: none, reported, front or all.")] = None,
-    mlflow: Annotated[str | None, typer.Option(help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")] = None,
+    mlflow: MlflowOption = None,
     studies: StudiesOption = STUDIES,
     address: AddressOption = None,
 ) -> None:
@@ -53,7 +53,9 @@ def sweep(
         raise StudyError(f"study {name!r} in {place_of(studies)} is another one than this sweep; choose another --name")
     if is_there:
         later = {"full_suite": study_file.full_suite, "suite": study_file.suite}
-        directory.write_study_file(directory.read_study_file().model_copy(update=later))
+        with directory.locked():
+            directory.write_study_file(directory.read_study_file().model_copy(update=later))
+            directory.send()
     console = Console()
     if not run_sweep(directory, seeds, console, mlflow):
         console.print(f"\nsweep {name!r} is not finished; the same command goes on with it")

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 NUMBERS = re.compile(r"\b(t\d{3,}|baseline)\b|\d+(\.\d+)?(e[+-]?\d+)?")
 """What may differ between two messages of the same error: names of trials, and numbers."""
+NO_ERROR = "its process ended without an error of its own (out of memory, or its node was lost)"
 FULL_DISK = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
 SPARE_BYTES = 2**20
 """A disk with less room than this is full: a checkpoint needs more."""
@@ -69,7 +70,7 @@ def open_optuna(directory: StudyDirectory, study_file: StudyFile) -> optuna.Stud
 
 
 def retry_failed(directory: StudyDirectory, study_file: StudyFile) -> int:
-    """Queue the points of failed trials again, each once; returns how many."""
+    """Queue the points of failed trials again, each once; returns how many trials the study then has to ask for."""
     study = open_optuna(directory, study_file)
     trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get("retries") for trial in trials}
@@ -77,7 +78,8 @@ def retry_failed(directory: StudyDirectory, study_file: StudyFile) -> int:
     for trial in failed:
         study.enqueue_trial(trial.params, user_attrs={"retries": trial.number})
     commit(study)
-    return len(failed)
+    # The second is larger where a kill came between queueing and asking for more.
+    return max(study_file.trials + len(failed), len(trials) + len(failed))
 
 
 def commit(study: optuna.Study) -> None:
@@ -129,6 +131,8 @@ class DurableSearch(Unpickled, Searcher):
         """Why the storage or the folder can no longer be written or read, once that has happened."""
         self._reasons: list[str] = []
         """How the NT trials that ended in this run failed; empty strings for those that did not."""
+        self.said: dict[str, str] = {}
+        """Ray trial -> the error that its process failed with, as the scheduler heard it."""
         self._names: dict[str, str] = {}
         """Ray trial -> the trial it was given, until it has ended; an interrupted one stays."""
         self._distributions = distributions(study_file.space)
@@ -236,10 +240,11 @@ class DurableSearch(Unpickled, Searcher):
     def _complete(self, trial_id: str, name: str, error: bool) -> None:
         self.directory.fetch_trial(name)
         if error and self._ended(name) is None:
-            if _disk_was_full(self.directory, name):
-                self.broken = f"no space left in {self.directory.path.parent}"
+            reason = _last_error(self.directory, name) or self.said.get(trial_id, NO_ERROR)
+            if _disk_was_full(self.directory, reason):
+                self.broken = f"no space left for {self.directory.path.parent}, where {name} ran: {reason}"
                 return  # and the trial stays as it is, to go on when there is some
-            self.directory.write_result(name, "failed", _last_error(self.directory, name))
+            self.directory.write_result(name, "failed", reason)
         state = self._ended(name)
         if state is not None:
             del self._names[trial_id]
@@ -337,16 +342,12 @@ def _verdict(directory: StudyDirectory, study_file: StudyFile, trial: str) -> tu
     return ("failed", f"{' and '.join(bad)} on the validation images") if bad else ("complete", "")
 
 
-def _disk_was_full(directory: StudyDirectory, trial: str) -> bool:
+def _disk_was_full(directory: StudyDirectory, reason: str) -> bool:
     """Whether a trial failed for want of space, which is no fault of its own. Its traceback may not have fitted."""
-    path = directory.trial(trial) / "error.txt"
-    said = path.read_text(encoding="utf-8") if path.exists() else ""
-    return any(text in said for text in FULL_DISK) or shutil.disk_usage(directory.path).free < SPARE_BYTES
+    return any(text in reason for text in FULL_DISK) or shutil.disk_usage(directory.path).free < SPARE_BYTES
 
 
 def _last_error(directory: StudyDirectory, trial: str) -> str:
-    """The last line of the trial's traceback, when it lived long enough to write one."""
+    """The last line of the trial's traceback; empty where it did not live long enough to write one."""
     path = directory.trial(trial) / "error.txt"
-    if not path.exists():
-        return "its process ended without an error of its own (out of memory, or its node was lost)"
-    return path.read_text(encoding="utf-8").strip().splitlines()[-1]
+    return path.read_text(encoding="utf-8").strip().splitlines()[-1] if path.exists() else ""

@@ -9,25 +9,41 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search_spaces.schema import StudyFile
 from study.search.halving import ParetoHalving
 from study.storage.directory import StudyDirectory
-from study.storage.summaries import read_epochs
+from study.storage.summaries import in_order, read_epochs
 from study.unpickled import Unpickled
 from trainables.config import BASELINE
 from trainables.objectives import objective
 
 
-class ParetoASHA(Unpickled, FIFOScheduler):
+class FirstCome(Unpickled, FIFOScheduler):
+    """Trials run in the order in which they were suggested, each to its end.
+
+    `said` is given the last line of each failed trial's error, which Tune tells schedulers and not searchers.
+    """
+
+    def __init__(self, said: dict[str, str]) -> None:
+        super().__init__()
+        self.said = said
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        text = str(trial.get_error() or "")
+        if "RayTaskError" in text:  # and not a process that is gone, whose text is Ray's advice to its developers
+            self.said[trial.trial_id] = text.strip().splitlines()[-1]
+
+
+class ParetoASHA(FirstCome):
     """Asynchronous successive halving by Pareto rank. The λ=0 baseline is never stopped, nor compared.
 
     Its memory is the epochs that the trials' folders hold, so a resumed study goes on where it was, and a trial that
     was interrupted keeps its rungs.
     """
 
-    def __init__(self, directory: StudyDirectory, study_file: StudyFile) -> None:
-        super().__init__()
+    def __init__(self, directory: StudyDirectory, study_file: StudyFile, said: dict[str, str]) -> None:
+        super().__init__(said)
         self.directory = directory
         self.objectives = study_file.objectives
         self.halving = halving_of(study_file)
-        for folder in sorted(directory.trials.glob("t*")):
+        for folder in sorted(directory.trials.glob("t*"), key=lambda folder: in_order(folder.name)):
             for row in read_epochs(folder):
                 self._record(folder.name, row)
 

@@ -231,9 +231,11 @@ def test_trials_that_all_fail_alike_end_the_study_and_can_be_retried(search: Dur
 
     study_file = search.study_file
     points = [trial.params for trial in told(search.directory) if trial.state == TrialState.FAIL]
-    assert retry_failed(search.directory, study_file) == 3
-    assert retry_failed(search.directory, study_file) == 0, "each point once"
-    search.directory.write_study_file(study_file.model_copy(update={"trials": 6}))
+    wanted = study_file.trials + 3
+    assert retry_failed(search.directory, study_file) == wanted
+    assert retry_failed(search.directory, study_file) == wanted, "each point once, also after a kill before this"
+    search.directory.write_study_file(study_file.model_copy(update={"trials": wanted}))
+    assert retry_failed(search.directory, search.directory.read_study_file()) == wanted
     again = search_of(search.directory)
     assert again.gave_up is None
     assert [suggest(again, name)["point"] for name in "def"] == points
