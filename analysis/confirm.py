@@ -5,7 +5,7 @@ The trials were chosen on the scores of the study's own seed, which flatters the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,11 +41,18 @@ class Confirmation:
         }
 
 
-def confirm_trial(trial: str, tables: Sequence[pd.DataFrame], objectives: Sequence[str]) -> Confirmation:
-    """Sum up the score tables of a trial's retrainings, one per seed. ValueError when there is none."""
+def confirm_trial(
+    trial: str, tables: Sequence[pd.DataFrame], objectives: Sequence[str], *, worst_of: Collection[str] | None = None
+) -> Confirmation:
+    """Sum up the score tables of a trial's retrainings, one per seed. ValueError when there is none.
+
+    worst_of: the attacks over which the study's own scores take the worst; all by default.
+    """
     if not tables:
         raise ValueError(f"trial {trial} has not been retrained yet; run: nt-study confirm")
-    measured = {split: [measure(table, split) for table in tables] for split in ("validation", "test")}
+    measured = {
+        split: [measure(table, split, worst_of=worst_of) for table in tables] for split in ("validation", "test")
+    }
     names = [name for name in measured["test"][0] if all(name in run for run in measured["test"])]
     values = {split: {name: [run[name] for run in runs] for name in names} for split, runs in measured.items()}
     return Confirmation(

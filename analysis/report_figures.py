@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,8 +26,7 @@ from analysis.figures.scores import (
 from analysis.figures.trials import parallel_panel, sweep_panels
 from analysis.front import Front, TrialPoint
 from analysis.labels import lam_text
-from analysis.metrics import value
-from trainables.objectives import DEFAULT_ATTACK
+from trainables.objectives import DEFAULT_ATTACK, measure
 
 SPLIT = "test"
 """Choices were made on validation; what is reported is test."""
@@ -60,6 +59,8 @@ class StudyResult:
     """Score tables by trial of the same trials trained with other seeds; they join the study's own in every spread."""
     attacks: Attacks = field(default_factory=dict)
     """The study's attacks by label; those that differ in one parameter make Figure 6 and Table S2."""
+    worst_of: Collection[str] | None = None
+    """Labels of the attacks over which `rmse_attacked_worst` is taken: those of every trial; None for all there are."""
     doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The audit's verdicts (`trainables.audit`) by trial, for those that it could judge: no sentence means that nothing
     is suspicious."""
@@ -90,12 +91,13 @@ class StudyResult:
     @property
     def runs(self) -> list[TrialPoint]:
         """Every trial once per seed: the study's own, then the retrained ones with the objectives of their tables."""
+
+        def objectives(table: pd.DataFrame, split: str) -> dict[str, float]:
+            found = measure(table, split, worst_of=self.worst_of)
+            return {name: found[name] for name in self.front.objectives}
+
         again = [
-            dataclasses.replace(
-                point,
-                validation={name: value(table, "validation", name) for name in self.front.objectives},
-                test={name: value(table, "test", name) for name in self.front.objectives},
-            )
+            dataclasses.replace(point, validation=objectives(table, "validation"), test=objectives(table, "test"))
             for point in self.front.points
             for table in self.retrained.get(point.trial, ())
         ]

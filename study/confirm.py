@@ -41,4 +41,5 @@ def write_summary(directory: StudyDirectory, front: Front) -> None:
 def confirmations(directory: StudyDirectory, front: Front) -> list[Confirmation]:
     """What the retrainings that have ended say of the front's members and the baseline."""
     tables = {point.trial: retrained_tables(directory, point.trial) for point in front.points}
-    return [confirm_trial(trial, found, front.objectives) for trial, found in tables.items() if found]
+    attacks = directory.read_study_file().attacks
+    return [confirm_trial(trial, found, front.objectives, worst_of=attacks) for trial, found in tables.items() if found]

@@ -51,11 +51,6 @@ class Training:
         return self.epoch >= self.config.epochs
 
     @property
-    def in_last_stage(self) -> bool:
-        """Whether every epoch that is still to come belongs to the recipe's last stage."""
-        return self.epoch >= self.config.epochs - self.config.stages[-1].epochs
-
-    @property
     def starts_from_best(self) -> bool:
         """Whether the next epoch is a later stage's first, and begins from the best weights of the stage before."""
         if self.finished or self.epoch == 0:

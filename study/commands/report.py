@@ -69,6 +69,7 @@ def _result(directory: StudyDirectory) -> StudyResult:
         scores={trial: read_scores(directory.trial(trial) / SCORES) for trial in complete},
         retrained={trial: retrained_tables(directory, trial) for trial in complete},
         attacks=study_file.attacks | study_file.suite,
+        worst_of=tuple(study_file.attacks),
         about=f"{study_file.baseline} ({study_file.size}) on {study_file.data}; {environment['data']['score_kind']}",
         doubts={trial: [flag.message for flag in flags] for trial, flags in audit_study(directory, trials).items()},
         reproduce=_commands(directory),
