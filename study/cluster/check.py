@@ -164,7 +164,7 @@ def _versions(config: Config) -> Iterator[str]:
 
 def _image(where: str, image: str, ray_version: str) -> Iterator[str]:
     tag = re.fullmatch(r"(?:.*/)?ray(?:-ml)?:(?P<ray>[\w.]+)-py(?P<major>3)(?P<minor>\d+)\b.*", image)
-    if not image.rpartition("/")[2].startswith(("ray:", "ray-ml:", "ray")):
+    if image.rpartition("/")[2].partition(":")[0] not in ("ray", "ray-ml"):
         return  # an image of one's own; its packages come from the setup commands or cannot be known
     if tag is None:
         yield f"{where}: {image} does not say which Ray and Python it holds; use a tag like {ray_version}-py311-gpu"

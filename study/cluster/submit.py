@@ -6,10 +6,18 @@ import asyncio
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.cluster.session import working_tree
 from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+_START_SECONDS = 30
 
 
 def is_dashboard(address: str | None) -> bool:
@@ -27,6 +35,21 @@ def without_address(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
+def command_of(arguments: Sequence[str]) -> str:
+    """The shell command for `nt-study arguments` on another machine; study files that lie here go along in it."""
+    words, written = [], []
+    for argument in arguments:
+        path = Path(argument)
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            there = f'"$folder"/{shlex.quote(path.name)}'
+            written.append(f"printf %s {shlex.quote(path.read_text(encoding='utf-8'))} > {there}")
+            words.append(there)
+        else:
+            words.append(shlex.quote(argument))
+    command = " ".join(["exec python -m study.cli", *words])
+    return " && ".join(["folder=$(mktemp -d)", *written, command]) if written else command
+
+
 def submit(address: str, arguments: Sequence[str]) -> int:
     """Run `nt-study arguments` on the cluster and show what it prints; returns its exit code.
 
@@ -35,10 +58,9 @@ def submit(address: str, arguments: Sequence[str]) -> int:
     os.environ.pop("RAY_ADDRESS", None)  # the job client would go there instead
     from ray.job_submission import JobStatus, JobSubmissionClient
 
-    command = shlex.join(["python", "-m", "study.cli", *arguments])
     try:
         client = JobSubmissionClient(address)
-        job = client.submit_job(entrypoint=command, runtime_env=working_tree())
+        job = _submitted(client, command_of(arguments))
     except (ConnectionError, RuntimeError) as error:
         said = " ".join(str(error).split())
         raise StudyError(
@@ -48,6 +70,18 @@ def submit(address: str, arguments: Sequence[str]) -> int:
     print(f"running on {address} as {job}; it goes on without this terminal; stop it: ray job stop {job}", flush=True)
     asyncio.run(_show(client, job))
     return 0 if client.get_job_status(job) == JobStatus.SUCCEEDED else client.get_job_info(job).driver_exit_code or 1
+
+
+def _submitted(client: JobSubmissionClient, command: str) -> str:
+    """The job's name. A head that has just started takes no job for a few seconds."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return str(client.submit_job(entrypoint=command, runtime_env=working_tree()))
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 async def _show(client: object, job: str) -> None:

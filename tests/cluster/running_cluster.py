@@ -18,24 +18,45 @@ class RunningCluster:
     caches: list[Path]
     environment: dict[str, str]
     address: str = ""
+    dashboard: str = ""
     nodes: list[str] = field(default_factory=list)
 
-    def say(self) -> dict[str, Any]:
+    def hear(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
+    def _tell(self, command: str, number: int) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({command: number}) + "\n")
+        self.process.stdin.flush()
+        return str(self.hear()[command])
+
     def kill(self, number: int) -> None:
         """End a node as a power cut would."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"kill {number}\n")
-        self.process.stdin.flush()
-        assert self.say() == {"killed": self.nodes[number]}
+        assert self._tell("kill", number) == self.nodes[number]
 
-    def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`nt-study command` as a driver on one of the cluster's machines."""
+    def replace(self, number: int) -> None:
+        """Let a node like a killed one join in its place."""
+        self.nodes[number] = self._tell("replace", number)
+
+    def start(self, *command: str | Path, **environment: str) -> subprocess.Popen[str]:
+        """`nt-study command` as a driver on one of the cluster's machines, still running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "study.cli", *map(str, command)],
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(
+        self, *command: str | Path, folder: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, from some folder, to its end."""
         return subprocess.run(
             [sys.executable, "-m", "study.cli", *map(str, command)],
+            cwd=folder,
             env=self.environment | environment,
             capture_output=True,
             text=True,

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Three machines on this one: a real `ray up` of docs/examples/cluster-onprem.yaml, a study on them, `ray down`.
+# Three machines on this one: a real `ray up` of docs/examples/cluster-onprem.yaml, a study on them, one of the machines
+# losing its network in the middle, `ray down`.
 #
 #   sudo tests/cluster/lab/lab.sh            # after make setup; apt-get install openssh-server rsync iproute2 tini
 #
@@ -66,11 +67,16 @@ laptop() {
 
     ray dashboard --no-config-cache "$file" >"$LAB/dashboard.log" 2>&1 &
     until (exec 3<>/dev/tcp/127.0.0.1/8265) 2>/dev/null; do sleep 0.5; done
-    nt-study launch hyperiqa --preset smoke --trials 3 --name lab --studies "$LAB/shared/studies" \
-        --address http://127.0.0.1:8265
+    write_study_file >"$LAB/study.yaml"
+    cut_off "v${WORKERS[1]##*.}" "host${WORKERS[1]##*.}" "$LAB/shared/studies/lab/trials" &
+    nt-study launch "$LAB/study.yaml" --name lab --studies "$LAB/shared/studies" --address http://127.0.0.1:8265
     say "the study is finished"
     nt-study front lab --studies "$LAB/shared/studies"
     echo "hosts that trained: $(cat "$LAB"/shared/studies/lab/trials/*/starts.jsonl | grep -o '"host": "[^"]*"' | sort | uniq -c | xargs)"
+    echo "each start of the trial that was cut off:"
+    cat "$(cat "$LAB/cut-trial")/starts.jsonl"
+    ray exec --no-config-cache "$file" 'grep -h "health check" /tmp/ray/session_latest/logs/gcs_server.out' | tee "$LAB/noticed"
+    echo "the link was cut at $(cat "$LAB/cut-at")"
     ray down -y "$file"
     say "ray down is back"
 }
@@ -81,6 +87,28 @@ write_cluster_file() {
         -e "s/^max_workers: 1 /max_workers: ${#WORKERS[@]} /; s/CHANGE-ME-user/root/" \
         -e "s/ray start --/ray start $SIZES --/" \
         docs/examples/cluster-onprem.yaml
+}
+
+# Trials that last long enough for one of them to be cut off in its middle.
+write_study_file() {
+    printf '%s\n' "baseline: hyperiqa" "preset: smoke" "trials: 4" "recipe:" "  init: scratch" \
+        "  stages: [{name: train, epochs: 100, optimizer: adamw, lr: 1.0e-3, weight_decay: 0, schedule: constant}]"
+}
+
+# Takes a host's network away once some trial there has finished an epoch, without a word to anybody.
+cut_off() {
+    local link=$1 name=$2 trials=$3 folder
+    while true; do
+        for folder in "$trials"/*; do
+            if [ -s "$folder/epochs.jsonl" ] && tail -n 1 "$folder/starts.jsonl" | grep -q "\"host\": \"$name\""; then
+                ip link set "$link" down
+                date '+%F %T.%3N' >"$LAB/cut-at"
+                echo "$folder" >"$LAB/cut-trial"
+                return
+            fi
+        done
+        sleep 0.2
+    done
 }
 
 start_host() {

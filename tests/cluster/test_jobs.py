@@ -1,0 +1,67 @@
+"""A study that the cluster drives by itself: sent to its dashboard from a machine that is not of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from running_cluster import RunningCluster
+
+from study.cluster.submit import command_of, without_address
+
+STAGE = {"name": "train", "epochs": 4, "optimizer": "adamw", "lr": 1e-3, "weight_decay": 0, "schedule": "constant"}
+STUDY = {
+    "baseline": "hyperiqa",
+    "preset": "smoke",
+    "trials": 1,
+    "recipe": {"init": "scratch", "stages": [STAGE]},
+    "first_points": [],
+    "sampler": "random",
+    "resources_per_trial": {"cpu": 1, "custom": {"slot": 1}},
+}
+
+
+@pytest.mark.slow
+def test_a_study_is_sent_to_the_dashboard_and_goes_on_as_a_job(
+    cluster: RunningCluster, tmp_path: Path, manifest: Path
+) -> None:
+    """The study file lies where only the sender looks: beside it."""
+    laptop, studies = tmp_path / "laptop", tmp_path / "studies"
+    laptop.mkdir()
+    (laptop / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"data": f"csv:{manifest}"}), encoding="utf-8")
+    options = ("--studies", str(studies), "--address")
+    ran = cluster.run("launch", "mine.yaml", "--name", "job", *options, cluster.dashboard, folder=laptop)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "it goes on without this terminal; stop it: ray job stop raysubmit_" in ran.stdout
+    assert "Study 'job': 2 complete" in ran.stdout, "what the head prints is shown here"
+
+    status = ["nt-study", "status", "job", "--studies", str(studies), "--json"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.dashboard, "--", *status],
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert '"complete": 2' in ran.stdout, "Ray's own way to the head does, too"
+
+
+def test_the_cluster_runs_the_command_without_the_address() -> None:
+    command = ["launch", "hyperiqa", "--address", "http://a:8265", "--trials", "3", "--address=http://b", "--name", "x"]
+    assert without_address(command) == ["launch", "hyperiqa", "--trials", "3", "--name", "x"]
+
+
+def test_a_study_file_goes_along_whatever_it_holds(tmp_path: Path) -> None:
+    """The shell hands the command the same words, and a file with the same bytes."""
+    path = tmp_path / "it's mine.yaml"
+    path.write_text("name: 'a $HOME `id` \\n %s'\n# \"end\"\n", encoding="utf-8")
+    command = command_of(["launch", str(path), "--name", "two words", "none.yaml"])
+    assert "exec python -m study.cli" in command
+    shown = command.replace("exec python -m study.cli", 'show() { cat "$2"; shift 2; printf "|%s" "$@"; }; show')
+    said = subprocess.run(["sh", "-c", shown], capture_output=True, text=True, check=True).stdout
+    assert said == path.read_text(encoding="utf-8") + "|--name|two words|none.yaml"
