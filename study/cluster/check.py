@@ -146,6 +146,10 @@ def _versions(config: Config) -> Iterator[str]:
     }
     for where, image in images.items():
         yield from _image(where, str(image), pins["ray"])
+    pythons = {tag["minor"]: where for where, image in images.items() if (tag := _TAG.fullmatch(str(image)))}
+    if len(pythons) > 1:
+        named = " and ".join(f"{where} holds Python 3.{minor}" for minor, where in pythons.items())
+        yield f"{named}; Ray refuses nodes whose Pythons differ from the head's, so use one"
     commands = _setup_commands(config)
     if not any("requirements.lock" in command or "make setup" in command for _, command in commands):
         missing = [name for name in ("ray", "torch") if not any(f"{name}==" in text for _, text in commands)]
@@ -162,8 +166,12 @@ def _versions(config: Config) -> Iterator[str]:
             yield f"{where}: installs whatever Ray is newest; write ray=={pins['ray']}"
 
 
+_TAG = re.compile(r"(?:.*/)?ray(?:-ml)?:(?P<ray>[\w.]+)-py3(?P<minor>\d+)\b.*")
+"""An image of Ray's own: which Ray and Python it holds."""
+
+
 def _image(where: str, image: str, ray_version: str) -> Iterator[str]:
-    tag = re.fullmatch(r"(?:.*/)?ray(?:-ml)?:(?P<ray>[\w.]+)-py(?P<major>3)(?P<minor>\d+)\b.*", image)
+    tag = _TAG.fullmatch(image)
     if image.rpartition("/")[2].partition(":")[0] not in ("ray", "ray-ml"):
         return  # an image of one's own; its packages come from the setup commands or cannot be known
     if tag is None:

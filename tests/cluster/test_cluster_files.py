@@ -106,6 +106,10 @@ MISTAKES: dict[str, tuple[tuple[str, Any], str]] = {
     "Ray's own old image": (("available_node_types/head/node_config/ImageId", None), "ImageId is missing"),
     "spot instances kept": (("provider/cache_stopped_nodes", True), "spot instances cannot be stopped"),
     "another Ray": (("docker/worker_image", "rayproject/ray:2.59.0-py311-gpu"), "holds Ray 2.59.0; this project"),
+    "two Pythons": (
+        ("docker/worker_image", "rayproject/ray:2.60.0-py312-gpu"),
+        "docker.head_image holds Python 3.11 and docker.worker_image holds Python 3.12",
+    ),
     "another Python": (("docker/head_image", "rayproject/ray:2.60.0-py310-cpu"), "holds Python 3.10"),
     "any Ray": (("docker/head_image", "rayproject/ray:latest"), "does not say which Ray"),
     "another torch": (
