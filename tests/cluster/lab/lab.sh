@@ -59,7 +59,8 @@ laptop() {
     export RAY_UP_enable_autoscaler_v2=0
     ray up -y --no-config-cache "$file"
     say "ray up is back"
-    until ray exec --no-config-cache "$file" 'ray status' 2>/dev/null | grep -q '/3.0 CPU'; do
+    # Not `grep -q`, which ends at the first match: the pipe breaks, and that counts as failed here.
+    until ray exec --no-config-cache "$file" 'ray status' 2>/dev/null | grep '/3.0 CPU' >/dev/null; do
         [ "$SECONDS" -lt 600 ] || { echo "the workers did not come"; exit 1; }
         sleep 2
     done
@@ -75,8 +76,8 @@ laptop() {
     echo "hosts that trained: $(cat "$LAB"/shared/studies/lab/trials/*/starts.jsonl | grep -o '"host": "[^"]*"' | sort | uniq -c | xargs)"
     echo "each start of the trial that was cut off:"
     cat "$(cat "$LAB/cut-trial")/starts.jsonl"
-    ray exec --no-config-cache "$file" 'grep -h "health check" /tmp/ray/session_latest/logs/gcs_server.out' | tee "$LAB/noticed"
-    echo "the link was cut at $(cat "$LAB/cut-at")"
+    echo "the link was cut at $(cat "$LAB/cut-at"); the head noticed:"
+    ray exec --no-config-cache "$file" 'grep -h "health check failed. " /tmp/ray/session_latest/logs/gcs_server.out' 2>/dev/null
     ray down -y "$file"
     say "ray down is back"
 }
@@ -91,8 +92,8 @@ write_cluster_file() {
 
 # Trials that last long enough for one of them to be cut off in its middle.
 write_study_file() {
-    printf '%s\n' "baseline: hyperiqa" "preset: smoke" "trials: 4" "recipe:" "  init: scratch" \
-        "  stages: [{name: train, epochs: 100, optimizer: adamw, lr: 1.0e-3, weight_decay: 0, schedule: constant}]"
+    printf '%s\n' "baseline: hyperiqa" "preset: smoke" "data: photos:small" "trials: 3" "recipe:" "  init: scratch" \
+        "  stages: [{name: train, epochs: 60, optimizer: adamw, lr: 1.0e-3, weight_decay: 0, schedule: constant}]"
 }
 
 # Takes a host's network away once some trial there has finished an epoch, without a word to anybody.
