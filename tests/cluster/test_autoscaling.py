@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shlex
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from ports import free_port
@@ -71,35 +74,42 @@ def cluster_file(address: str) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """For a cluster whose processes, which Ray detaches, end with the test: they are those that inherit it."""
+    mark = {"NT_STUDY_TEST": uuid.uuid4().hex}
+    autoscaler = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    yield os.environ | mark | autoscaler | {"HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if mark.items() <= process.environ().items():
+                process.kill()
+
+
 @pytest.mark.slow
-def test_a_study_has_its_cluster_grow_from_nothing(tmp_path: Path, manifest: Path) -> None:
-    """Everything runs in a process namespace of its own and ends with the driver."""
+def test_a_study_has_its_cluster_grow_from_nothing(environment: dict[str, str], tmp_path: Path, manifest: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     config = tmp_path / "ray_bootstrap_config.yaml"  # in the home folder: where `ray up` leaves it on a head
     config.write_text(yaml.safe_dump(cluster_file(address)), encoding="utf-8")
     study = tmp_path / "study.yaml"
     study.write_text(yaml.safe_dump(STUDY | {"data": f"csv:{manifest}"}), encoding="utf-8")
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--autoscaling-config={config}"]
-    ray += ["--node-ip-address=127.0.0.1", f"--port={address.partition(':')[2]}", "--num-cpus=0"]
-    ray += ["--object-store-memory=80000000", "--include-dashboard=false", "--min-worker-port=0", "--max-worker-port=0"]
-    launch = [sys.executable, "-m", "study.cli", "launch", str(study), "--name", "grown", "--studies", str(tmp_path)]
-    both = f"{shlex.join(ray)} && {shlex.join([*launch, '--address', address])}"
-    namespaces = ["unshare", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    ran = subprocess.run(
-        [*namespaces, "sh", "-c", both],
-        env=os.environ
-        | {
-            "HOME": str(tmp_path),
-            "RAY_FAKE_CLUSTER": "1",
-            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-            "RAY_AUTH_MODE": "disabled",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+    def run(module: str, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        ran = subprocess.run(
+            [sys.executable, "-m", module, *map(str, command)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran
+
+    head = ["--node-ip-address=127.0.0.1", f"--port={address.partition(':')[2]}", f"--autoscaling-config={config}"]
+    sizes = ["--num-cpus=0", "--object-store-memory=80000000", "--min-worker-port=0", "--max-worker-port=0"]
+    run("ray.scripts.scripts", "start", "--head", *head, *sizes, "--include-dashboard=false")
+    ran = run("study.cli", "launch", study, "--name", "grown", "--studies", tmp_path, "--address", address)
     assert "nt-study: waiting for a machine that fits a trial" in ran.stderr
     directory = StudyDirectory(tmp_path / "grown")
     trials = summarise(directory)
