@@ -10,7 +10,7 @@ RECORDS ?= docs/results/records
 BASELINES := hyperiqa dbcnn linearityiqa maniqa
 SWEEP = $(BIN)/nt-study sweep --data photos:small --seeds 3 --studies $(STUDIES)
 
-.PHONY: help setup demo smoke test test-slow lint format ui paper-small results bench lock clean
+.PHONY: help setup demo smoke test test-slow lab lint format ui paper-small results bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,7 +35,11 @@ test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(READY) ## run the tests that take minutes each: killed drivers, lost nodes, whole attack suites
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not lab"
+
+lab: $(READY) ## as root: Ray's autoscaler, and `ray up` to `ray down` on three hosts made of namespaces
+	$(BIN)/python -m pytest -m lab
+	tests/cluster/lab/lab.sh
 
 lint: $(READY) ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

@@ -87,6 +87,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.lab
 def test_a_study_has_its_cluster_grow_from_nothing(environment: dict[str, str], tmp_path: Path, manifest: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     config = tmp_path / "ray_bootstrap_config.yaml"  # in the home folder: where `ray up` leaves it on a head

@@ -2,7 +2,7 @@
 # Three machines on this one: a real `ray up` of docs/examples/cluster-onprem.yaml, a study on them, one of the machines
 # losing its network in the middle, `ray down`.
 #
-#   sudo tests/cluster/lab/lab.sh            # after make setup; apt-get install openssh-server rsync iproute2 tini
+#   sudo make lab            # or this file, after make setup; apt-get install openssh-server rsync iproute2 tini
 #
 # Each host is a set of namespaces (network, processes, mounts, name) with an sshd and a home, a /tmp, a /dev/shm of its
 # own; 10.77.0.1 to .3, on a bridge that leads nowhere else. A fourth set, 10.77.0.254, is the laptop. All of it hangs
