@@ -11,7 +11,7 @@ import pytest
 from benchmarks.search.kills import drive, optuna_values, problems_of, run_and_kill, write_study_file
 from study.storage.directory import StudyDirectory
 
-KILLS = 2
+KILLS = 1
 
 
 @pytest.mark.slow
