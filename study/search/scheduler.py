@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -26,9 +27,10 @@ class FirstCome(Unpickled, FIFOScheduler):
         self.said = said
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        text = str(trial.get_error() or "")
-        if "RayTaskError" in text:  # and not a process that is gone, whose text is Ray's advice to its developers
-            self.said[trial.trial_id] = text.strip().splitlines()[-1]
+        *_, latest = Path(trial.error_file).read_text(encoding="utf-8").split("Failure #")
+        lines = latest.strip().splitlines()
+        if "ray::ResourceTrainable" in "".join(lines[1:2]):  # a traceback, and not Ray's words on a process that is gone
+            self.said[trial.trial_id] = lines[-1]
 
 
 class ParetoASHA(FirstCome):
