@@ -29,7 +29,7 @@ class FirstCome(Unpickled, FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         *_, latest = Path(trial.error_file).read_text(encoding="utf-8").split("Failure #")
         lines = latest.strip().splitlines()
-        if "ray::ResourceTrainable" in "".join(lines[1:2]):  # a traceback, and not Ray's words on a process that is gone
+        if "ray::ResourceTrainable" in "".join(lines[1:2]):  # not Ray's words on a process that is gone
             self.said[trial.trial_id] = lines[-1]
 
 
