@@ -17,6 +17,23 @@ def default_cache_dir() -> Path:
     return Path(base) / "nt-study"
 
 
+PLACE = "NT_STUDY_PLACE"
+"""Environment variable with the folder in which a command was given, where it runs in another one."""
+
+
+def whole_path(path: str | Path) -> Path:
+    """`path` as a whole path, below the folder in which the command was given; links in it are kept as they are."""
+    return Path(os.path.abspath(Path(os.environ.get(PLACE, ""), Path(path).expanduser())))  # noqa: PTH100 (no links)
+
+
+def whole_url(url: str) -> str:
+    """A data base's URL, of which one of SQLite names its file by a whole path; others stay as they are."""
+    driver, is_file, path = url.partition(":///")
+    if not is_file or not driver.startswith("sqlite") or not path or path.startswith((":memory:", "file:")):
+        return url
+    return f"{driver}:///{whole_path(path)}"
+
+
 def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     """Replace `path` by `content` (bytes, or a function that writes to a binary file): all of it or none.
 

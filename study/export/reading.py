@@ -17,6 +17,7 @@ import safetensors.torch
 from numpy.typing import NDArray
 
 from trainables.data.decode import decode_image
+from trainables.data.labels import is_image_name
 from trainables.evaluate import clean_scores
 from trainables.models import create_model
 from trainables.models.scorer import Scorer
@@ -26,8 +27,6 @@ from trainables.views import image_views
 CONFIG = "config.json"
 FORMAT = "nt-study export"
 VERSION = 1
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
-"""Files of a folder that are taken for images."""
 CHUNK = 64
 """Images in memory at a time."""
 
@@ -121,7 +120,7 @@ def find_images(places: Iterable[Path | str]) -> Iterator[Path]:
 
 def _files(place: Path) -> list[Path]:
     if place.is_dir():
-        return sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        return sorted(path for path in place.rglob("*") if is_image_name(path.name) and path.is_file())
     if not place.exists() and glob.has_magic(str(place)):
         return sorted(Path(match) for match in glob.glob(str(place), recursive=True) if Path(match).is_file())  # noqa: PTH207
     return [place]

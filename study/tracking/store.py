@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory
+from trainables.files import whole_url
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -82,7 +83,7 @@ def store_uri(studies: Path, uri: str | None) -> str:
         raise StudyError(
             f"{uri!r} is no MLflow store; give a server (http://host:5000) or a database (sqlite:///path, postgresql://…)"
         )
-    return uri
+    return whole_url(uri)
 
 
 def without_password(uri: str) -> str:

@@ -147,7 +147,7 @@ def test_a_manifest_in_another_encoding_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_missing_place_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs a place: write NAME:/path"):
+    with pytest.raises(ValueError, match="needs a place: write livec:/path"):
         open_dataset("livec")
     with pytest.raises(ValueError, match=f"there is no folder {tmp_path}/nowhere"):
         open_dataset(f"livec:{tmp_path}/nowhere")

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 from release_fixtures import (
     livec_labels,
+    write_agiqa3k,
     write_bid,
+    write_biq2021,
     write_csiq,
     write_kadid10k,
     write_koniq10k,
@@ -66,6 +68,8 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "csiq": write_csiq,
     "spaq": write_spaq,
     "bid": write_bid,
+    "biq2021": write_biq2021,
+    "agiqa3k": write_agiqa3k,
 }
 
 
@@ -94,6 +98,27 @@ def test_koniq_reads_the_z_scores_and_the_official_sets(tmp_path: Path) -> None:
     write_koniq10k(tmp_path / "bare", with_sets=False)
     bare = open_dataset(f"koniq10k:{tmp_path / 'bare'}", cache_dir=tmp_path / "cache")
     assert "split" not in bare.table
+
+
+def test_biq_keeps_the_official_test_part_and_draws_a_validation_part(tmp_path: Path) -> None:
+    images = open_one("biq2021", tmp_path)
+    assert images.table["image"].iloc[1] == "ss02 (2).jpg"
+    rows = split_table(images.table, seed=0)
+    assert rows.loc[rows["split"] == "test", "image"].tolist() == ["ss01 (7).jpg", "ss02 (8).jpg"]
+    assert set(rows["split"]) == {"train", "validation", "test"}
+    (tmp_path / "biq2021" / "Test (Images and MOS).csv").unlink()
+    with pytest.raises(ValueError, match=r"has no Test \(Images and MOS\)\.csv, which holds the test part"):
+        open_dataset(f"biq2021:{tmp_path / 'biq2021'}", cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("folder", [".", "AGIQA-3K"])
+def test_agiqa_contents_are_prompts_wherever_the_images_lie(folder: str, tmp_path: Path) -> None:
+    root = write_agiqa3k(tmp_path / "set", folder)
+    (root / "._DALLE2_normal_000.jpg").write_bytes(b"an icon of macOS")
+    images = open_dataset(f"agiqa3k:{root}", cache_dir=tmp_path / "cache")
+    assert images.table["mos"].tolist()[:3] == [0, 0.2, 0.4]
+    assert images.table["std"].unique() == [0.4]
+    assert images.table["content"].nunique() == 4 and images.left_out == {}
 
 
 def test_kadid_scores_are_not_turned_and_contents_are_references(tmp_path: Path) -> None:

@@ -157,8 +157,8 @@ def manifest(tmp_path: Path) -> Path:
 
 
 def test_a_set_larger_than_its_budget_is_read_from_its_files(manifest: Path, tmp_path: Path) -> None:
-    decoded = open_labelled(read_manifest, str(manifest), tmp_path / "cache")
-    encoded = open_labelled(read_manifest, str(manifest), tmp_path / "cache", max_decoded_bytes=100)
+    decoded = open_labelled(read_manifest, manifest, tmp_path / "cache")
+    encoded = open_labelled(read_manifest, manifest, tmp_path / "cache", max_decoded_bytes=100)
     assert isinstance(decoded.store, MappedStore)
     assert isinstance(encoded.store, EncodedStore)
     assert not (encoded.store.folder / "pixels.u8").exists()

@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from trainables.data.labels import Labels, read_csv, release_file, scores
+from trainables.data.labels import Labels, image_folder, read_csv, release_root, scores
 
 
-def read_csiq(root: Path) -> Labels:
+def read_csiq(place: Path) -> Labels:
     """Labels of a folder with `csiq_label.txt` ("name DMOS" per line) and `dst_imgs_all/`.
 
     DMOS is 0..1 with 1 the worst; `mos` is 1 - DMOS.
     """
-    source = release_file(root, "csiq_label.txt")
+    root = release_root(place, "csiq_label.txt")
+    source = root / "csiq_label.txt"
     table = read_csv(source, sep=r"\s+", header=None, names=["image", "dmos"], dtype=str)
-    release_file(root, "dst_imgs_all")
-    table["path"] = "dst_imgs_all/" + table["image"]
+    folder = image_folder(root, "dst_imgs_all")
+    table["path"] = f"{folder}/" + table["image"]
     table["mos"] = 1 - scores(table.pop("dmos"), source)
     table["content"] = table["image"].str.split(".").str[0]
     return Labels(
@@ -22,5 +23,5 @@ def read_csiq(root: Path) -> Labels:
         root=root,
         table=table,
         score_kind="DMOS 0..1 turned round: 1 - DMOS",
-        image_folder="dst_imgs_all",
+        image_folder=folder,
     )

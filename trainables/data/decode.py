@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from trainables.data.store import Pixels
 
@@ -14,8 +14,16 @@ EIGHT_BIT = {"RGB": None, "L": "grey", "1": "grey", "P": "palette", "LA": "alpha
 """Pillow mode -> what is converted to RGB."""
 
 
+READABLE = "JPEG, PNG, BMP, TIFF or WebP"
+_HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"avif")
+"""What stands behind `ftyp` in the files of newer phones and cameras."""
+
 Resize = tuple[int, int] | int | None
 """Exact height and width; or the shorter side's length, the aspect ratio kept; or None for each image's own size."""
+
+
+class _UnusableError(ValueError):
+    """A refusal of ours, which names the file already."""
 
 
 def decode_image(data: bytes, name: str, resize: Resize = None) -> tuple[Pixels, str | None]:
@@ -32,15 +40,24 @@ def decode_image(data: bytes, name: str, resize: Resize = None) -> tuple[Pixels,
             _check_size(image.width, image.height, name)
             pixels, conversion = _to_rgb(image, name)
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{name} is too large: {error}") from error
-    except ValueError:
+        raise ValueError(f"{name} is too large, with more than {MAX_PIXELS} pixels; shrink it") from error
+    except _UnusableError:
         raise
-    except Exception as error:  # Pillow's decoders raise many types over damaged bytes
-        raise ValueError(f"{name} cannot be decoded: {error}") from error
+    except UnidentifiedImageError:  # whose message shows the bytes' address in memory
+        raise ValueError(f"{name} cannot be decoded: {_what_instead(data)}") from None
+    except Exception as error:  # Pillow's decoders raise many types over damaged bytes, ValueError among them
+        raise ValueError(f"{name} cannot be decoded: {error or type(error).__name__}; it is damaged") from error
     height, width = size_after(resize, *pixels.shape[:2])
     if pixels.shape[:2] != (height, width):
         pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
     return pixels, conversion
+
+
+def _what_instead(data: bytes) -> str:
+    """What bytes are that no decoder knows."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        return f"it is a HEIC or AVIF photograph; export it as {READABLE}"
+    return f"it is no image, or none in a format that is read here; save it as {READABLE}"
 
 
 def size_after(resize: Resize, height: int, width: int) -> tuple[int, int]:
@@ -55,19 +72,19 @@ def size_after(resize: Resize, height: int, width: int) -> tuple[int, int]:
 
 def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
-        raise ValueError(f"{name} claims {width}x{height} pixels, more than {MAX_PIXELS}; shrink it")
+        raise _UnusableError(f"{name} claims {width}x{height} pixels, more than {MAX_PIXELS}; shrink it")
 
 
 def _to_rgb(image: Image.Image, name: str) -> tuple[Pixels, str | None]:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"{name} has 32-bit pixels; save it with 8 bits per channel")
+            raise _UnusableError(f"{name} has 32-bit pixels; save it with 8 bits per channel")
         grey = np.rint(values / 257).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2), "16-bit"
     conversion = "16-bit" if _has_16_bit_channels(image) else EIGHT_BIT.get(image.mode, image.mode)
     if image.mode == "F":
-        raise ValueError(f"{name} has floating-point pixels; save it with 8 bits per channel")
+        raise _UnusableError(f"{name} has floating-point pixels; save it with 8 bits per channel")
     return np.asarray(image.convert("RGB")), conversion
 
 

@@ -4,17 +4,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from trainables.data.labels import Labels, read_csv, release_file, require_columns, scores
+from trainables.data.labels import Labels, image_folder, read_csv, release_root, require_columns, scores
 
 
-def read_kadid10k(root: Path) -> Labels:
+def read_kadid10k(place: Path) -> Labels:
     """Labels of a folder with `dmos.csv` and `images/`. Its "dmos" is 1..5 with 5 the best, so nothing is turned."""
-    source = release_file(root, "dmos.csv")
+    root = release_root(place, "dmos.csv")
+    source = root / "dmos.csv"
     table = read_csv(source)
     require_columns(table, ["dist_img", "ref_img", "dmos"], source)
-    release_file(root, "images")
+    folder = image_folder(root, "images")
     labels = table[["dist_img"]].rename(columns={"dist_img": "image"}).astype(str)
-    labels["path"] = "images/" + labels["image"]
+    labels["path"] = f"{folder}/" + labels["image"]
     labels["mos"] = scores(table["dmos"], source)
     if "var" in table:
         labels["std"] = np.sqrt(scores(table["var"], source))
@@ -25,6 +26,6 @@ def read_kadid10k(root: Path) -> Labels:
         root=root,
         table=labels,
         score_kind='1..5, higher is better although the release calls it "dmos"',
-        image_folder="images",
+        image_folder=folder,
         unlabelled=frozenset(table["ref_img"].astype(str)),
     )

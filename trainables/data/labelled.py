@@ -28,22 +28,19 @@ CHUNK = 16
 
 def open_labelled(
     read_labels: Callable[[Path], Labels],
-    place: str,
+    location: Path,
     cache_dir: Path,
     *,
     skip_unreadable: bool = False,
     max_decoded_bytes: int | None = None,
 ) -> ImageSet:
-    """The set at `place` (a folder, or a manifest), read by `read_labels`.
+    """The set at `location` (a folder, or a manifest), read by `read_labels`.
 
     The decoded pixels are kept under `cache_dir` for every process of the node. Where they would take more than
     `max_decoded_bytes` (default: half of the node's memory, and of the room on that disk), files are decoded on each
     read instead. Raises ValueError that names the first file that is missing, unreadable or without a score; with
     `skip_unreadable` such files are left out and listed in the set's `left_out`.
     """
-    if not place:
-        raise ValueError("this data set needs a place: write NAME:/path/to/it")
-    location = Path(place).expanduser().resolve()
     labels = read_labels(location)
     stats, left_out = _stat_files(labels)
     left_out |= dict.fromkeys(labels.without_score(), "it has no score in the label file")

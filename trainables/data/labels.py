@@ -1,5 +1,6 @@
 """What a release's label files say, checked before any image is opened."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,7 +10,15 @@ import pandas as pd
 
 from trainables.data.decode import Resize
 
-IMAGE_SUFFIXES = {".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+NOT_RELEASED = "__MACOSX"
+"""A folder that macOS adds to archives; it holds no images, though the names say so."""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name is an image's. `._photo.jpg`, where macOS keeps a file's icon, is none, nor is any hidden
+    file."""
+    return not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +66,7 @@ class Labels:
             return []
         folder = self.root / self.image_folder
         labelled = {PurePosixPath(path).name for path in self.table["path"]} | self.unlabelled
-        return sorted(
-            file.name
-            for file in folder.iterdir()
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.name not in labelled
-        )
+        return sorted(file.name for file in folder.iterdir() if is_image_name(file.name) and file.name not in labelled)
 
 
 def scores(values: pd.Series, source: Path) -> pd.Series:
@@ -73,24 +78,65 @@ def scores(values: pd.Series, source: Path) -> pd.Series:
     return numbers
 
 
-def release_file(root: Path, *parts: str) -> Path:
-    """The path of a release's file or folder; ValueError naming it where it is missing."""
-    if not root.is_dir():
-        raise ValueError(f"there is no folder {root}; give the folder that the release was unpacked to")
+def release_root(place: Path, *parts: str) -> Path:
+    """The folder below which a release's file or folder is: `place`, or the one folder in it that has it.
+
+    Archives differ in whether they unpack into a folder of their own. Raises ValueError naming what is missing.
+    """
+    if place.is_file():
+        raise ValueError(f"{place} is a file; unpack the release if it is an archive, and give the folder")
+    if not place.is_dir():
+        raise ValueError(f"there is no folder {place}; give the folder that the release was unpacked to")
+    if place.joinpath(*parts).exists():
+        return place
+    inner = [folder for folder in _folders(place) if folder.joinpath(*parts).exists()]
+    if len(inner) > 1:
+        raise ValueError(f"{place} holds several releases, {' and '.join(each.name for each in inner)}; give one")
+    if not inner:
+        raise ValueError(f"{place} has no {'/'.join(parts)}; give the folder that the release was unpacked to")
+    return inner[0]
+
+
+def release_file(root: Path, *parts: str, holds: str) -> Path:
+    """The path of a release's file below its root; ValueError naming it, and what it `holds`, where it is missing."""
     path = root.joinpath(*parts)
     if not path.exists():
-        raise ValueError(f"{root} has no {'/'.join(parts)}; give the folder that the release was unpacked to")
+        raise ValueError(f"{root} has no {'/'.join(parts)}, which holds {holds}; unpack the whole release there")
     return path
 
 
+def image_folder(root: Path, *names: str) -> str:
+    """The folder of a release's images: the first of `names`, in whatever case. ValueError where there is none."""
+    there = {folder.name.lower(): folder.name for folder in _folders(root)}
+    for name in names:
+        if name.lower() in there:
+            return there[name.lower()]
+    raise ValueError(f"{root} has no folder {' or '.join(names)} with the images; unpack them into it")
+
+
+def _folders(place: Path) -> list[Path]:
+    return sorted(
+        Path(found.path)
+        for found in os.scandir(place)
+        if found.is_dir() and not found.name.startswith(".") and found.name != NOT_RELEASED
+    )
+
+
 def read_csv(path: Path, **options: object) -> pd.DataFrame:
-    """A UTF-8 text table; ValueError naming the file where it is not one."""
+    """A UTF-8 text table, with a byte order mark or without; ValueError naming the file where it is not one."""
     try:
-        table: pd.DataFrame = pd.read_csv(path, encoding="utf-8", **options)  # type: ignore[call-overload]
+        table: pd.DataFrame = pd.read_csv(path, encoding="utf-8-sig", **options)  # type: ignore[call-overload]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path} cannot be read as a table: {error}") from error
+        raise ValueError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8 (Excel: CSV UTF-8)") from error
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path} cannot be read as a table: it is empty") from None
+    except pd.errors.ParserError as error:
+        reason = str(error).removeprefix("Error tokenizing data. C error: ").strip()
+        raise ValueError(
+            f"{path} cannot be read as a table: {reason}; put values that hold a separator in quotation marks"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     return table
 
 

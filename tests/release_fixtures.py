@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.io
 from PIL import Image
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def write_image(path: Path, seed: int = 0, height: int = 12, width: int = 16, mode: str = "RGB") -> None:
@@ -50,13 +50,13 @@ def write_livec(root: Path, labels: pd.DataFrame | None = None) -> Path:
     return root
 
 
-def write_koniq10k(root: Path, *, with_sets: bool = True) -> Path:
+def write_koniq10k(root: Path, *, with_sets: bool = True, folder: str = "1024x768") -> Path:
     names = [f"{10004473376 + i}.jpg" for i in range(10)]
     table = pd.DataFrame({"image_name": names})
     for i in range(1, 6):
         table[f"c{i}"] = i
     table = table.assign(c_total=15, MOS=np.linspace(1.5, 4.5, 10), SD=0.5, MOS_zscore=np.linspace(12, 88, 10))
-    write_images(root / "1024x768", names)
+    write_images(root / folder, names)
     table.to_csv(root / "koniq10k_scores_and_distributions.csv", index=False)
     if with_sets:
         sets = ["training"] * 6 + ["validation"] * 2 + ["test"] * 2
@@ -111,7 +111,7 @@ def write_spaq(root: Path) -> Path:
         write_image(root / "TestImage" / name, seed, height=height, width=width)
     header = ["Image name", "MOS", "Brightness", "Colorfulness", "Contrast", "Noisiness", "Sharpness"]
     rows = [[name, 20.5 + 10 * i, 50, 50, 50, 50, 50] for i, name in enumerate(names)]
-    _write_workbook(root / "Annotations" / "MOS and Image attribute scores.xlsx", [header, *rows])
+    write_workbook(root / "Annotations" / "MOS and Image attribute scores.xlsx", [header, *rows])
     return root
 
 
@@ -119,7 +119,41 @@ def write_bid(root: Path) -> Path:
     numbers = [1, 2, 5, 17, 585, 586]
     write_images(root, [f"DatabaseImage{number:04d}.JPG" for number in numbers])
     rows = [[number, 0.5 + 0.75 * i] for i, number in enumerate(numbers)]
-    _write_workbook(root / "DatabaseGrades.xlsx", [["Image Number", "Average Subjective Grade"], *rows])
+    write_workbook(root / "DatabaseGrades.xlsx", [["Image Number", "Average Subjective Grade"], *rows])
+    return root
+
+
+def write_biq2021(root: Path, images: int = 6, tested: int = 2, side: int = 24) -> Path:
+    """As released: names with a space and brackets, two tables that begin with a byte order mark."""
+    names = [f"ss{1 + i % 3:02d} ({i + 1}).jpg" for i in range(images + tested)]
+    for seed, name in enumerate(names):
+        write_image(root / "Images" / name, seed, side, side)
+    table = pd.DataFrame({"Image Name": names, "MOS": np.linspace(0.1, 0.9, len(names)).round(6)})
+    for part, rows in (("Train", table[:images]), ("Test", table[images:])):
+        rows.to_csv(root / f"{part} (Images and MOS).csv", index=False, encoding="utf-8-sig")
+    return root
+
+
+def write_agiqa3k(root: Path, folder: str = ".") -> Path:
+    """As released: six generators' images of a prompt; the images' archive unpacks beside the table or elsewhere."""
+    rows = [
+        (
+            f"{maker}_normal_{p:03d}.jpg",
+            f"a prompt, number {p}",
+            "",
+            "",
+            "anime style",
+            0.5 * p + 0.2 * i,
+            0.4,
+            3.0,
+            0.5,
+        )
+        for p in range(4)
+        for i, maker in enumerate(["AttnGAN", "DALLE2", "glide", "midjourney", "sd1.5", "xl2.2"])
+    ]
+    write_images(root / folder, [row[0] for row in rows])
+    columns = ["name", "prompt", "adj1", "adj2", "style", "mos_quality", "std_quality", "mos_align", "std_align"]
+    pd.DataFrame(rows, columns=columns).to_csv(root / "data.csv", index=False)
     return root
 
 
@@ -133,7 +167,7 @@ def write_manifest(folder: Path, rows: pd.DataFrame) -> Path:
     return path
 
 
-def _write_workbook(path: Path, rows: Sequence[Sequence[object]]) -> None:
+def write_workbook(path: Path, rows: Sequence[Sequence[object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     workbook = openpyxl.Workbook()
     sheet = workbook.active
