@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces.schema import StudyFile
-from study.storage.summaries import TrialSummary, in_order
+from study.storage.summaries import TrialSummary
 from study.unpickled import Unpickled
-from trainables.config import BASELINE
+from trainables.config import BASELINE, in_order
 
 ROWS_SHOWN = 24
 

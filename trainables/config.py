@@ -117,6 +117,50 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """A point on the straight line between the weights of two trained trials. Make it with `Mixture.of`."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
+
+    parents: tuple[str, str]
+    """The two trials, in the order of `in_order`."""
+    weight: float
+    """The second parent's share, between 0 and 1, in steps of 0.0001; the first parent's is the rest."""
+
+    def __post_init__(self) -> None:
+        first, second = self.parents
+        _require(
+            in_order(first) < in_order(second),
+            f"a mixture needs two different parents in order, got {first!r}, {second!r}",
+        )
+        _require(
+            0 < self.weight < 1 and self.weight == round(self.weight, 4),
+            f"a mixture's weight lies between 0 and 1 in steps of 0.0001, got {self.weight}",
+        )
+
+    @classmethod
+    def of(cls, first: str, second: str, weight: float) -> Mixture:
+        """`weight` of `second` and the rest of `first`, whichever of the two comes first by name."""
+        if in_order(second) < in_order(first):
+            return cls.of(second, first, 1 - weight)
+        return cls(parents=(first, second), weight=round(weight, 4))
+
+    @property
+    def name(self) -> str:
+        """What it is called among the trials, such as `baseline~t003@0.35`."""
+        return f"{self.parents[0]}~{self.parents[1]}@{self.weight:g}"
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """What each parent gives; the two swap exactly when the parents do."""
+        return round(1 - self.weight, 4), self.weight
+
+    def describe(self) -> str:
+        """Its recipe in words, such as `0.65 baseline + 0.35 t003`."""
+        return " + ".join(f"{share:g} {parent}" for share, parent in zip(self.shares, self.parents, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialConfig:
     """Everything that decides what one trial computes, together with the images and their split."""
 
@@ -134,6 +178,8 @@ class TrialConfig:
     seed: int
     attacks: dict[str, dict[str, Any]]
     """The attacks of the record: label -> {"name": …, parameters}; the label `fgsm` is the search's probe."""
+    mixture: Mixture | None = None
+    """What the model was mixed of, where it was not trained: `lam` and `step_size` are then its parents', weighted."""
 
     def __post_init__(self) -> None:
         _require(self.lam >= 0 and math.isfinite(self.lam), f"lam must be finite and at least 0, got {self.lam}")
@@ -145,7 +191,8 @@ class TrialConfig:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        return self.recipe.stages_of(is_baseline=self.is_baseline)
+        """The stages that this trial trains itself; a mixture trains none."""
+        return () if self.mixture else self.recipe.stages_of(is_baseline=self.is_baseline)
 
     @property
     def epochs(self) -> int:
@@ -160,8 +207,16 @@ BASELINE = "baseline"
 """Name of the λ=0 trial that is part of every study."""
 
 
+def in_order(trial: str) -> tuple[int, str]:
+    """Sorts names of trials: the baseline, then by number, which has more than three digits from 1000 on; mixtures."""
+    return (0, "") if trial == BASELINE else (len(trial), trial)
+
+
 def trial_config_from_dict(values: dict[str, Any]) -> TrialConfig:
     """The inverse of `TrialConfig.to_dict`, for files that were written by it."""
     recipe = dict(values["recipe"])
     recipe["stages"] = tuple(Stage(**stage) for stage in recipe["stages"])
-    return TrialConfig(**{**values, "recipe": Recipe(**recipe)})
+    mixture = values.get("mixture")
+    if mixture is not None:
+        mixture = Mixture(parents=tuple(mixture["parents"]), weight=mixture["weight"])
+    return TrialConfig(**{**values, "recipe": Recipe(**recipe), "mixture": mixture})

@@ -10,9 +10,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search_spaces.schema import StudyFile
 from study.search.halving import ParetoHalving
 from study.storage.directory import StudyDirectory
-from study.storage.summaries import in_order, read_epochs
+from study.storage.summaries import read_epochs
 from study.unpickled import Unpickled
-from trainables.config import BASELINE
+from trainables.config import BASELINE, in_order
 from trainables.objectives import objective
 
 

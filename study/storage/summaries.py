@@ -11,7 +11,7 @@ from typing import Any
 
 from search_spaces.schema import STAGE_PARAMETERS, StudyFile
 from study.storage.directory import StudyDirectory
-from trainables.config import BASELINE, trial_config_from_dict
+from trainables.config import BASELINE, in_order, trial_config_from_dict
 from trainables.objectives import measure
 from trainables.record import SCORES, read_scores
 
@@ -51,11 +51,6 @@ def summarise(directory: StudyDirectory) -> list[TrialSummary]:
     folders = [path for path in directory.trials.glob("*") if (path / "config.json").exists()]
     trials = [summarise_trial(folder, searched, alive) for folder in folders]
     return sorted(trials, key=lambda trial: in_order(trial.trial))
-
-
-def in_order(trial: str) -> tuple[int, str]:
-    """Sorts names of trials: the baseline, then by number, which has more than three digits from 1000 on."""
-    return (0, "") if trial == BASELINE else (len(trial), trial)
 
 
 def count_states(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, int]:
