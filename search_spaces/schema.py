@@ -30,7 +30,7 @@ BASED_ON = "based_on"
 FullSuite = Literal["none", "reported", "front", "all"]
 """On which finished trials the full attack suite runs; `reported`: what a report
 shows of the models, which is the baseline, the knee, and the paper's λ and h."""
-Sampler = Literal["pareto_gp", "tpe", "nsga2", "gp", "qmc", "random", "grid"]
+Sampler = Literal["pareto_gp", "path", "tpe", "nsga2", "gp", "qmc", "random", "grid"]
 
 
 class StudyFileError(ValueError):

@@ -23,7 +23,7 @@ def launch(
     weights: Annotated[Path | None, typer.Option(help="Published checkpoint to start from; DBCNN: scnn.pkl.")] = None,
     trials: Annotated[int | None, typer.Option(help="NT trials, beside the λ=0 baseline.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="pareto_gp, tpe, nsga2, gp, qmc, random or grid.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="pareto_gp, path, tpe, nsga2, gp, qmc, random or grid.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Early stopping of trials: none or pareto_asha.")] = None,
     storage: Annotated[str | None, typer.Option(help="Optuna storage as a database URL.")] = None,
     lam: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of λ.")] = None,

@@ -24,7 +24,7 @@ from ray.tune.search import Searcher
 from search_spaces.schema import StudyFile
 from study.errors import StudyError
 from study.search.journal import JournalStorage
-from study.search.samplers import BASELINE_VALUES, LAST_VALUES, SAMPLERS, distributions
+from study.search.samplers import BASELINE_VALUES, LAST_VALUES, MIXTURE_VALUES, SAMPLERS, distributions
 from study.storage.directory import StudyDirectory
 from study.storage.summaries import read_epochs
 from study.unpickled import Unpickled
@@ -145,6 +145,7 @@ class DurableSearch(Unpickled, Searcher):
                 directory.remove(f"trials/{BASELINE}/{file}")
             self._baseline = "waiting"
         self._show_baseline()
+        self._show_mixtures()
         commit(optuna_study)
 
     @property
@@ -272,6 +273,17 @@ class DurableSearch(Unpickled, Searcher):
         if self._baseline == "complete":
             values = objective_values(self.directory, self.study_file, BASELINE)
             self.optuna_study.set_user_attr(BASELINE_VALUES, values)
+
+    def _show_mixtures(self) -> None:
+        """Tell the Optuna study what the mixtures reach that earlier runs measured between its trials."""
+        found = sorted(path.name for path in self.directory.trials.glob("*~*@*"))
+        values = [
+            objective_values(self.directory, self.study_file, name)
+            for name in found
+            if _read_state(self.directory, name) == "complete"
+        ]
+        if values:
+            self.optuna_study.set_user_attr(MIXTURE_VALUES, [v for v in values if all(map(math.isfinite, v))])
 
     def _count_failures(self, name: str, state: str) -> None:
         reason = str(self.directory.read_json(f"trials/{name}/result.json")["reason"])

@@ -23,6 +23,7 @@ from written_study import write_trial
 from search_spaces.schema import Sampler
 from study.errors import StudyError
 from study.search.durable import DurableSearch, check_storage, objective_values, retry_failed
+from study.search.samplers import MIXTURE_VALUES
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores, write_scores
 
@@ -277,6 +278,18 @@ def test_every_sampler_fills_a_study_to_its_last_trial(tmp_path: Path, sampler: 
     assert search.suggest("more") == FINISHED
     states = Counter(trial.state.name for trial in told(directory))
     assert states == {"COMPLETE": 6, "PRUNED": 1, "FAIL": 1, "RUNNING": 1}
+
+
+def test_mixtures_that_were_measured_are_there_for_samplers(tmp_path: Path) -> None:
+    directory, _ = study_in(tmp_path, trials=3)
+    search = search_of(directory)
+    finish_baseline(search)
+    mixture, unfinished = "baseline~t000@0.5", "baseline~t000@0.25"
+    write_trial(directory, search.study_file, mixture, 1, "complete")
+    write_trial(directory, search.study_file, unfinished, 2, end="")
+    again = search_of(directory)
+    assert again.optuna_study.user_attrs[MIXTURE_VALUES] == [objective_values(directory, again.study_file, mixture)]
+    assert len(again.optuna_study.trials) == len(search.optuna_study.trials), "they are none of its trials"
 
 
 def test_epochs_of_running_trials_are_there_for_samplers(search: DurableSearch) -> None:
