@@ -9,6 +9,7 @@ into the study's directory.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trainables.config import BASELINE, Recipe, TrialConfig
+from trainables.files import whole_path, whole_url
 from trainables.objectives import DEFAULT_ATTACK, WORST, objective
 
 FOLDER = Path(__file__).parent
@@ -66,6 +68,8 @@ class Split(_Part):
     mode: Literal["content", "random", "authors", "given"] | None = None
     """None: as the data set comes split, else by content."""
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    required: bool = True
+    """Whether a set that does not come with this split is refused; else it is dealt by its own one, or by content."""
 
     @field_validator("fractions")
     @classmethod
@@ -237,13 +241,33 @@ class StudyFile(_Part):
             attacks=self.attacks,
         )
 
+    def with_whole_paths(self) -> StudyFile:
+        """The same study, with every path in it below the folder in which the command was given."""
+        from trainables.attacks import PLACES
+        from trainables.data import whole_spec
+
+        def whole(attacks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+            return {
+                label: {key: str(whole_path(value)) if key in PLACES else value for key, value in attack.items()}
+                for label, attack in attacks.items()
+            }
+
+        weights = None if self.recipe.weights is None else str(whole_path(self.recipe.weights))
+        return self.model_copy(
+            update={
+                "data": whole_spec(self.data),
+                "recipe": dataclasses.replace(self.recipe, weights=weights),
+                "attacks": whole(self.attacks),
+                "suite": whole(self.suite),
+                "storage": None if self.storage is None else whole_url(self.storage),
+            }
+        )
+
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _with_stage_parameters(recipe: Recipe, point: Mapping[str, float]) -> Recipe:
-    import dataclasses
-
     changes = {name: point[name] for name in STAGE_PARAMETERS if name in point}
     if not changes:
         return recipe
@@ -260,12 +284,13 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     """The study that a baseline's name or a study file's path stands for, with overrides on top.
 
     A preset fills in what the file leaves out (`demo` when none is named); the size that results chooses the recipe.
-    A file that leaves nothing out, such as a study's own `study.yaml`, is taken as it is.
-    Raises StudyFileError with one sentence.
+    A file that leaves nothing out, such as a study's own `study.yaml`, is taken as it is. Relative paths, in a file, a
+    preset or overrides, begin in the folder in which the command was given.
+    Raises StudyFileError, or ValueError for an unknown data set, with one sentence.
     """
     own = {"baseline": source} if not _is_path(source) else read_yaml(Path(source))
     if set(StudyFile.model_fields) <= set(own) and preset is None:
-        return validate(_merge(own, dict(overrides or {})), source)
+        return validate(_merge(own, dict(overrides or {})), source).with_whole_paths()
     own = _lay(own, dict(overrides or {}))
     if "baseline" not in own:
         raise StudyFileError(f"{source}: say which baseline the study is of, as in 'baseline: hyperiqa'")
@@ -290,15 +315,21 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     of_size = dict(room["sizes"][size])
     recipes = of_size.pop("recipes")
     chosen["recipe"] = _recipe(chosen.get("recipe", {}), recipes, f"{baseline} at size {size}")
-    return validate(_merge(of_size, chosen), source)
+    return validate(_merge(of_size, chosen), source).with_whole_paths()
 
 
 def _lay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """As `_merge`, but keys of a recipe laid over a recipe's name keep that name: they change the recipe it names."""
+    """As `_merge`, but keys of a recipe laid over a recipe's name keep that name: they change the recipe it names.
+
+    And a split's mode takes back what was said of the mode below.
+    """
     merged = _merge(below, above)
     named, keys = below.get("recipe"), above.get("recipe")
     if isinstance(named, str) and isinstance(keys, Mapping):
         merged["recipe"] = {BASED_ON: named, **keys}
+    split = above.get("split")
+    if isinstance(split, Mapping) and "mode" in split and "required" not in split:
+        merged["split"].pop("required", None)
     return merged
 
 

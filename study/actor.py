@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 STARTS = "starts.jsonl"
 
 
+FAILED = "failed"
+"""Key of a trial's last result: the error that it ended with, where another attempt would end with the same."""
+
+
 class TrialActor(tune.Trainable):
     """Runs one `trainables.trial.Trial`, an epoch a step; the last step also writes the record.
 
@@ -91,19 +95,38 @@ class TrialActor(tune.Trainable):
         if self.trial is None and (self.folder / SCORES).exists():
             # It has its record: only the driver was not there to hear of it.
             return {**read_epochs(self.folder)[-1], "done": True}
-        with _errors_kept(self.folder):
-            trial = self.trial = self.trial or self._begin()
-            if not trial.finished:
-                trial.run_epoch()
-            if trial.finished:
-                trial.write_record()
-            return {**trial.epochs[-1], "done": trial.finished}
+        try:
+            with _errors_kept(self.folder):
+                trial = self.trial = self.trial or self._begin()
+                if not trial.finished:
+                    trial.run_epoch()
+                if trial.finished:
+                    trial.write_record()
+                return {**trial.epochs[-1], "done": trial.finished}
+        except Exception as error:
+            if not is_permanent(error):
+                raise
+            # A result and no exception, or Tune would start the trial again.
+            return {"done": True, FAILED: "".join(traceback.format_exception_only(error)).strip()}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the trial keeps its own checkpoint in its folder."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: the first step restores the trial from its folder."""
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether the same trial, started again, would end with the same error.
+
+    It would where its values, images or code are at fault. Processes, nodes, networks, GPUs and disks may recover.
+    """
+    from trainables.train import DivergedError
+
+    if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+        return False
+    ours = (ValueError, TypeError, LookupError, AttributeError, AssertionError, NotImplementedError, DivergedError)
+    return isinstance(error, ours)
 
 
 def note_start(directory: StudyDirectory, trial: str, *, epochs_before: int) -> dict[str, Any]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import sys
+import warnings
 
 import typer
 
 from search_spaces.schema import StudyFileError
 from study.errors import StudyError
+from trainables.files import PLACE
 
 COMMANDS = {
     "launch": "study.commands.launch",
@@ -59,14 +62,26 @@ def _register() -> None:
 
 def main() -> None:
     """Run the command line; problems of the user's are one sentence on standard error and exit code 2."""
+    # What Pillow warns of names no file, and what it refuses is said with the file's name.
+    warnings.filterwarnings("ignore", module="PIL")
     _register()
     try:
         app()
     except (StudyError, StudyFileError, ValueError) as error:
         if os.environ.get("NT_STUDY_DEBUG"):
             raise
-        print(f"nt-study: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_refused(str(error)))
+    except OSError as error:
+        if error.filename is None or os.environ.get("NT_STUDY_DEBUG"):
+            raise
+        sys.exit(_refused(f"{error.filename} cannot be used: {error.strerror}"))
+
+
+def _refused(message: str) -> int:
+    """Say what is wrong, and on which machine if it is not the user's; returns the exit code."""
+    where = f" (on the cluster, {socket.gethostname()}, where paths are looked for)" if PLACE in os.environ else ""
+    print(f"nt-study: {message}{where}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

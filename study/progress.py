@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces.schema import StudyFile
+from study.actor import FAILED
 from study.storage.summaries import TrialSummary
 from study.unpickled import Unpickled
 from trainables.config import BASELINE, in_order
@@ -76,13 +77,19 @@ class Progress(Unpickled, Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         row = self.rows[trial.config["trial"]]
+        if FAILED in result:
+            row.state = "failed"
+            return
         row.epoch, row.srocc, row.rmse_attacked = result["epoch"], result["srocc"], result["rmse_attacked"]
         row.epoch_seconds.append(result["time_this_iter_s"])
         self.changed()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self.rows[trial.config["trial"]]
-        self._end(trial, "complete" if row.epoch >= row.planned_epochs else "pruned")
+        if row.state == "failed":
+            self._end(trial, "failed")
+        else:
+            self._end(trial, "complete" if row.epoch >= row.planned_epochs else "pruned")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial, "failed")

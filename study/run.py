@@ -17,7 +17,7 @@ from search_spaces.schema import StudyFile
 from study.cluster.session import start_ray
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory, check_new, create
-from study.storage.frozen import check_unchanged, check_weights, environment_of
+from study.storage.frozen import check_unchanged, environment_of
 from trainables.config import BASELINE
 from trainables.seeding import derive_seed
 
@@ -28,22 +28,28 @@ if TYPE_CHECKING:
 
 def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here."""
+    from study.ready import check_attack_files, check_images, check_room, first_model, with_split
     from study.search.durable import check_storage
     from trainables.attacks import check_suite, check_trial_attacks
-    from trainables.data import open_dataset
+    from trainables.data import check_labels, open_dataset
     from trainables.data.split import MosScale, split_table
 
     check_new(studies, name)
     check_suite(study_file.attacks | study_file.suite)
     check_trial_attacks(study_file.attacks)
-    check_weights(study_file)
+    check_attack_files(study_file)
+    check_labels(study_file.data)
+    model = first_model(study_file)
+    check_room(study_file, model, studies)
     images = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable)
+    study_file = with_split(study_file, images.table)
     rows = split_table(
         images.table,
         seed=derive_seed(study_file.seed, "split"),
         fractions=study_file.split.fractions,
         mode=study_file.split.mode,
     )
+    check_images(study_file, model, images, rows)
     scale = MosScale.of_training(rows)
     rows = rows.assign(raw_mos=rows["mos"], mos=scale.normalise(rows["mos"].to_numpy()))
     check_storage(StudyDirectory(studies / name), study_file)

@@ -134,8 +134,8 @@ def load_trial_model(config: TrialConfig, folder: Path) -> Scorer:
 
 
 def _perturbation(surrogate: Surrogate, images: ImageStore, training: pd.DataFrame, cache_dir: Path) -> Path:
-    """Trained on training images, as large as the smallest of a few of them allows, 256 pixels at most."""
-    side = min(256, *(min(images[int(index)].shape[:2]) for index in training["index"].iloc[:16]))
+    """Trained on training images, as large as the smallest of them allows, 256 pixels at most."""
+    side = min(256, int(images.sizes[training["index"].to_numpy()].min()))
     epochs = math.ceil(PERTURBATION_STEPS * PERTURBATION_BATCH / len(training))
     return make_perturbation(
         surrogate, images, training, cache_dir=cache_dir, side=side, epochs=epochs, batch_size=PERTURBATION_BATCH

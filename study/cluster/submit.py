@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from study.cluster.session import working_tree
 from study.errors import StudyError
+from trainables.files import PLACE
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -68,6 +69,7 @@ def submit(address: str, arguments: Sequence[str]) -> int:
             "running, and do ~/.ray/auth_token and RAY_AUTH_MODE=token say the cluster's token?"
         ) from None
     print(f"running on {address} as {job}; it goes on without this terminal; stop it: ray job stop {job}", flush=True)
+    print("paths of this command are looked for on the cluster's machines", flush=True)
     asyncio.run(_show(client, job))
     return 0 if client.get_job_status(job) == JobStatus.SUCCEEDED else client.get_job_info(job).driver_exit_code or 1
 
@@ -75,9 +77,11 @@ def submit(address: str, arguments: Sequence[str]) -> int:
 def _submitted(client: JobSubmissionClient, command: str) -> str:
     """The job's name. A head that has just started takes no job for a few seconds."""
     deadline = time.monotonic() + _START_SECONDS
+    environment = working_tree()
+    environment["env_vars"] = {**environment.get("env_vars", {}), PLACE: str(Path.cwd())}
     while True:
         try:
-            return str(client.submit_job(entrypoint=command, runtime_env=working_tree()))
+            return str(client.submit_job(entrypoint=command, runtime_env=environment))
         except RuntimeError as error:
             if "No available agent" not in str(error) or time.monotonic() > deadline:
                 raise

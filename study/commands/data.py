@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from pathlib import PurePath
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +26,7 @@ def check(
         print_json(facts)
     else:
         _print(facts)
+        print(_next_step(facts, seed, split))
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -33,9 +37,27 @@ def _print(facts: dict[str, Any]) -> None:
     edges = mos["histogram"]["edges"]
     for low, high, count in zip(edges, edges[1:], mos["histogram"]["counts"], strict=False):
         print(f"  {low:8.4g} – {high:8.4g}  {'█' * round(40 * count / most)} {count}")
-    for name in ("sizes", "conversions", "splits", "duplicates", "left_out"):
+    for name in ("sizes", "conversions", "splits", "duplicates", "left_out", "doubts"):
         if facts.get(name):
             print(f"{name.replace('_', ' ')}: {_short(facts[name])}")
+
+
+def _next_step(facts: dict[str, Any], seed: int, split: str | None) -> str:
+    """The command that launches a study of the set, to paste from any folder; or why there is none yet."""
+    if "error" in facts["splits"]:
+        return "no study can be launched with it yet: see splits"
+    words = ["nt-study", "launch", "hyperiqa", "--data", facts["spec"], "--name", _name_of(facts["spec"])]
+    words += ["--skip-unreadable"] if facts["left_out"] else []
+    words += ["--seed", str(seed)] if seed else []
+    words += ["--split", split] if split else []
+    return f"launch a study with it:\n  {shlex.join(words)}"
+
+
+def _name_of(spec: str) -> str:
+    """A name that a study may have, from the set's file or folder."""
+    name, _, place = spec.partition(":")
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", PurePath(place).stem).strip("-") if name == "csv" else name
+    return stem[:64] or "mine"
 
 
 def _short(content: Any) -> str:

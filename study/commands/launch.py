@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, go_to
 from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from search_spaces.schema import StudyFile
+    from study.storage.directory import StudyDirectory
 
 
 def launch(
@@ -37,7 +41,6 @@ def launch(
 ) -> None:
     """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured."""
     from search_spaces.schema import load_study_file
-    from study.images import remarks_on
     from study.run import prepare
     from study.storage.directory import exists, find
 
@@ -52,7 +55,7 @@ def launch(
             "seed": seed,
             "sampler": sampler,
             "scheduler": {"name": scheduler} if scheduler else None,
-            "recipe": {"weights": str(weights.absolute())} if weights else None,
+            "recipe": {"weights": str(weights)} if weights else None,
             "storage": storage,
             "max_concurrent": max_concurrent,
             "skip_unreadable": skip_unreadable or None,
@@ -69,9 +72,26 @@ def launch(
         _run_and_show(find(studies, name), mlflow)
     else:
         directory = prepare(studies, name, study_file)
-        for remark in remarks_on(directory.read_json("environment.json")["data"]["left_out"], directory.read_split()):
+        for remark in _remarks(study_file, directory):
             print(f"nt-study: {remark}", file=sys.stderr)
         _run_and_show(directory, mlflow)
+
+
+def _remarks(asked: StudyFile, directory: StudyDirectory) -> list[str]:
+    """What a user should hear before the first trial."""
+    from study.images import remarks_on
+    from trainables.data.check import doubts
+
+    split, rows = directory.read_study_file().split.mode, directory.read_split()
+    remarks = remarks_on(directory.read_json("environment.json")["data"]["left_out"], rows)
+    if split != asked.split.mode:
+        remarks.append(
+            f"{asked.data} does not come with the split {asked.split.mode!r} of the preset, so its images are dealt by "
+            f"{split!r}"
+        )
+    if found := doubts(rows, rows["raw_mos"]):
+        remarks.append(f"{'; '.join(found)}: the models may learn nothing; more images, more epochs or --weights help")
+    return remarks
 
 
 def resume(

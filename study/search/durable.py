@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.schema import StudyFile
+from study.actor import FAILED
 from study.errors import StudyError
 from study.search.journal import JournalStorage
 from study.search.samplers import BASELINE_VALUES, LAST_VALUES, MIXTURE_VALUES, SAMPLERS, distributions
@@ -151,7 +152,7 @@ class DurableSearch(Unpickled, Searcher):
     @property
     def is_over(self) -> bool:
         """Whether nothing more is to be run, whatever remains."""
-        return self.gave_up is not None or self.broken is not None
+        return self.gave_up is not None or self.broken is not None or self._baseline == "failed"
 
     @property
     def baseline_error(self) -> str | None:
@@ -188,9 +189,10 @@ class DurableSearch(Unpickled, Searcher):
             self._baseline = "running"
             self._names[trial_id] = BASELINE
             return {"trial": BASELINE, "point": {}}
-        if self.study_file.recipe.init == "baseline" and self._baseline != "complete":
-            # Without a baseline there is nothing to start from: wait for it, or give up when it failed.
-            return None if self._baseline == "running" else Searcher.FINISHED
+        if self._baseline == "failed":
+            return Searcher.FINISHED  # without it nothing can be said of the others
+        if self.study_file.recipe.init == "baseline" and self._baseline == "running":
+            return None  # there is nothing to start from yet
         if self._unfinished:
             number = self._unfinished.pop(0)
             point = self._point_of(number)
@@ -225,7 +227,7 @@ class DurableSearch(Unpickled, Searcher):
         name = self._names.get(trial_id)
         if name is not None:
             with self._breaking():
-                self._complete(trial_id, name, error)
+                self._complete(trial_id, name, "" if error else (result or {}).get(FAILED))
 
     @contextlib.contextmanager
     def _breaking(self) -> Iterator[None]:
@@ -238,10 +240,11 @@ class DurableSearch(Unpickled, Searcher):
             log.exception("the study's record could not be kept")
             self.broken = self.broken or str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
-    def _complete(self, trial_id: str, name: str, error: bool) -> None:
+    def _complete(self, trial_id: str, name: str, error: str | None) -> None:
+        """error: what the trial said that it failed with, "" where it failed without a word, None if it did not."""
         self.directory.fetch_trial(name)
-        if error and self._ended(name) is None:
-            reason = _last_error(self.directory, name) or self.said.get(trial_id, NO_ERROR)
+        if error is not None and self._ended(name) is None:
+            reason = _last_error(self.directory, name) or error or self.said.get(trial_id, NO_ERROR)
             if _disk_was_full(self.directory, reason):
                 self.broken = f"no space left for {self.directory.path.parent}, where {name} ran: {reason}"
                 return  # and the trial stays as it is, to go on when there is some

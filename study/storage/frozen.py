@@ -66,16 +66,6 @@ def weights_of(study_file: StudyFile) -> dict[str, str] | None:
         raise StudyError(f"cannot read the weights at {path}: {error.strerror}; give the path of the file") from None
 
 
-def check_weights(study_file: StudyFile) -> None:
-    """StudyError or ValueError when the published checkpoint that trials would start from cannot be used."""
-    if weights_of(study_file) is None:
-        return
-    from trainables.models import create_model
-    from trainables.models.published import load_weights
-
-    load_weights(create_model(study_file.baseline, study_file.size), str(study_file.recipe.weights))
-
-
 def software() -> dict[str, Any]:
     """Versions of Python and of the packages that decide the numbers, and of this code."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
@@ -114,6 +104,7 @@ def check_unchanged(directory: StudyDirectory, *, force: bool = False) -> None:
 
     Changed images or scores are never accepted: ValueError.
     """
+    _check_places(directory.read_study_file())
     _check_images(directory)
     found = differences(directory)
     if not found:
@@ -165,6 +156,12 @@ def grown(suite: dict[str, Any], now: dict[str, Any]) -> bool:
 def _weights_differences(directory: StudyDirectory, environment: dict[str, Any]) -> list[str]:
     before, now = environment.get("weights"), weights_of(directory.read_study_file())
     return [f"the weights were {_brief(before)} and are {_brief(now)}"] if before != now else []
+
+
+def _check_places(study_file: StudyFile) -> None:
+    """StudyError for a path that the study was not launched with, where it does not say which folder it begins in."""
+    if study_file != study_file.with_whole_paths():
+        raise StudyError("a path in the study's study.yaml is relative; write whole paths there, as the launch did")
 
 
 def _check_images(directory: StudyDirectory) -> None:

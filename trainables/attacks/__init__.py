@@ -33,6 +33,9 @@ ATTACKS: dict[str, tuple[Callable[..., Attack], Mapping[str, Any]]] = {
 SURROGATES = {"uap": "paq2piq", "kor": "resnet50_substitute"}
 """Black-box attack -> the model that the paper made it on."""
 
+PLACES = ("perturbation", "surrogate")
+"""Parameters that name a file or a folder."""
+
 Suite = Mapping[str, Mapping[str, Any]]
 """Label -> {"name": …, parameters}; a black-box attack may name a trained surrogate's place as `surrogate`."""
 

@@ -49,6 +49,16 @@ def open_dataset(spec: str, *, cache_dir: Path | None = None, skip_unreadable: b
     return open_labelled(LABEL_READERS[name], Path(place), cache_dir, skip_unreadable=skip_unreadable)
 
 
+def check_labels(spec: str) -> None:
+    """Read the label files that `spec` names and no image; ValueError for what is wrong with them, or if none is there.
+
+    Takes a moment where `open_dataset` may take minutes.
+    """
+    name, _, place = whole_spec(spec).partition(":")
+    if name in LABEL_READERS:
+        LABEL_READERS[name](Path(place))
+
+
 def whole_spec(spec: str) -> str:
     """`spec` with its place as a whole path, so that it names the same images from any folder.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trainables.data import open_dataset
 from trainables.data.split import MosScale, SplitMode, leak_groups, split_table
@@ -12,6 +13,11 @@ from trainables.data.store import MappedStore
 from trainables.seeding import derive_seed
 
 NUM_BINS = 10
+FEW_IMAGES = 300
+"""Fewer training images than this have taught no small network of ours to rank images it had not seen."""
+NARROW = 0.1
+"""Ratings are narrow where the middle half of them lies within this share of their range, or all of them within this
+share of their magnitude: then most pairs of images differ by less than raters do."""
 
 
 def check_dataset(
@@ -46,13 +52,50 @@ def check_dataset(
         "duplicates": _duplicates(table),
         "left_out": images.left_out,
         "splits": _splits(table, seed, mode),
+        "doubts": _doubts(table, seed, mode),
     }
+
+
+def smaller_than(rows: pd.DataFrame, sizes: NDArray[np.int64], height: int, width: int) -> dict[str, tuple[int, int]]:
+    """The images among `rows` (`index` into `sizes`, `image`) from which no such view can be cut, with their size."""
+    there = sizes[rows["index"].to_numpy()]
+    is_small = (there < (height, width)).any(axis=1)
+    return {
+        str(name): (int(size[0]), int(size[1]))
+        for name, size in zip(rows["image"][is_small], there[is_small], strict=True)
+    }
+
+
+def doubts(rows: pd.DataFrame, mos: pd.Series) -> list[str]:
+    """Why a model may learn nothing from a set: few images, ratings that are all alike, one image rated twice.
+
+    rows: `image`, `sha256`, `split`; mos: the scores on the set's own scale.
+    """
+    found = []
+    training = int((rows["split"] == "train").sum())
+    if training < FEW_IMAGES:
+        found.append(f"{training} training images are few")
+    lowest, low, high, highest = mos.quantile([0, 0.25, 0.75, 1])
+    if high - low <= NARROW * (highest - lowest) or highest - lowest <= NARROW * max(abs(lowest), abs(highest)):
+        found.append(f"half of the ratings lie between {low:.4g} and {high:.4g} ({lowest:.4g} to {highest:.4g} in all)")
+    twice = mos.groupby(rows["sha256"]).transform("nunique") > 1
+    if twice.any():
+        names = rows.loc[rows["sha256"] == rows.loc[twice, "sha256"].iloc[0], "image"]
+        found.append(f"the same file has different ratings as {' and as '.join(names[:2])}")
+    return found
 
 
 def _duplicates(table: pd.DataFrame) -> list[list[str]]:
     """Groups of images whose files are the same, byte for byte."""
     repeated = table[table["sha256"].duplicated(keep=False)]
     return [list(group["image"]) for _, group in repeated.groupby("sha256", sort=False)]
+
+
+def _doubts(table: pd.DataFrame, seed: int, mode: SplitMode | None) -> list[str]:
+    try:
+        return doubts(split_table(table, seed=derive_seed(seed, "split"), mode=mode), table["mos"])
+    except ValueError:
+        return []
 
 
 def _splits(table: pd.DataFrame, seed: int, mode: SplitMode | None) -> dict[str, Any]:

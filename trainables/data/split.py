@@ -14,6 +14,8 @@ from trainables.seeding import derive_seed
 
 SPLITS = ("train", "validation", "test")
 SplitMode = Literal["content", "random", "given", "authors"]
+COLUMNS = {"given": "split", "authors": "split_authors"}
+"""Mode that keeps a split which came with the set -> the table's column that has it."""
 SCORE_TOLERANCE = 0.02
 """Proxy scores are rounded float32 results, which differ this little between processors."""
 
@@ -44,6 +46,11 @@ class MosScale:
         return (np.asarray(mos, dtype=np.float64) - self.minimum) / (self.maximum - self.minimum) * 100
 
 
+def comes_with(table: pd.DataFrame, mode: SplitMode) -> bool:
+    """Whether a set's table can be split by this mode: `given` and `authors` keep a column that not all sets have."""
+    return mode not in COLUMNS or COLUMNS[mode] in table
+
+
 def split_table(
     table: pd.DataFrame,
     *,
@@ -66,11 +73,12 @@ def split_table(
     train, validation, _ = fractions
     result = table.assign(index=np.arange(len(table)))
     groups = leak_groups(table)
-    if mode in ("given", "authors"):
-        column = "split" if mode == "given" else "split_authors"
-        if column not in table:
-            raise ValueError(f"this set comes with no {column!r} column, so split mode {mode!r} is not to be had")
-        splits = _check_names(table[column])
+    if mode in COLUMNS:
+        if not comes_with(table, mode):
+            raise ValueError(
+                f"this set comes with no {COLUMNS[mode]!r} column, so split mode {mode!r} is not to be had"
+            )
+        splits = _check_names(table[COLUMNS[mode]])
         if not (splits == "validation").any():
             is_train = (splits == "train").to_numpy()
             shares = {"train": train, "validation": validation}

@@ -1,12 +1,15 @@
 """ImageNet weights for the paper-size backbones, from the caches that torchvision and timm use anyway.
 
-A cached file is used without asking the network. Without one the library's own download is tried; when that fails, the
-error says which file belongs where. Nothing but tensors is ever unpickled.
+A cached file is used without asking the network. Without one the library's own download is tried, if its server answers
+at all; when that fails, the error says which file belongs where. Nothing but tensors is ever unpickled.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,17 +17,48 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+ANSWER_SECONDS = 5.0
+"""How long a server may take to answer at all. The libraries themselves would wait for minutes."""
+
+
+class WeightsUnavailableError(ValueError):
+    """ImageNet weights are neither cached nor to be had; says which file belongs where."""
+
 
 def load_torchvision(module: nn.Module, weights: WeightsEnum, *, skip: str, prefix: str = "") -> None:
     """Load torchvision's `weights` into `module`: all keys but those that start with `skip`, less their `prefix`."""
     place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:
+        if not place.exists():
+            _require_answer(weights.url)
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         wanted = {key.removeprefix(prefix): value for key, value in state.items() if not key.startswith(skip)}
         module.load_state_dict(wanted)
     except Exception as error:  # a download or a broken file fails in too many ways to list
         remedy = f"download {weights.url} where there is network access and put it at {place} (under TORCH_HOME)"
         raise _unavailable(remedy, error) from error
+
+
+def _require_answer(url: str) -> None:
+    """Raise OSError within `ANSWER_SECONDS` where no server answers, be it its name that is not resolved."""
+    found: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=ANSWER_SECONDS):
+                found.append(None)
+        except urllib.error.HTTPError:  # an answer; what it means the download will say
+            found.append(None)
+        except Exception as error:
+            found.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    if not found:
+        raise TimeoutError(f"{url} does not answer")
+    if found[0] is not None:
+        raise found[0]
 
 
 def load_timm(module: nn.Module, tag: str) -> None:
@@ -43,11 +77,14 @@ def load_timm(module: nn.Module, tag: str) -> None:
 
 
 def _hugging_face_state(repository: str, name: str, cache: Path) -> Mapping[str, Tensor]:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
     from safetensors.torch import load_file
 
     cached = try_to_load_from_cache(repository, name, cache_dir=cache)
-    return load_file(cached if isinstance(cached, str) else hf_hub_download(repository, name, cache_dir=cache))
+    if isinstance(cached, str):
+        return load_file(cached)
+    _require_answer(hf_hub_url(repository, name))
+    return load_file(hf_hub_download(repository, name, cache_dir=cache))
 
 
 def _hugging_face_cache() -> Path:
@@ -56,6 +93,6 @@ def _hugging_face_cache() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
-def _unavailable(remedy: str, error: Exception) -> ValueError:
+def _unavailable(remedy: str, error: Exception) -> WeightsUnavailableError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return ValueError(f"ImageNet weights could not be loaded ({reason}); {remedy}, or use pretrained=False")
+    return WeightsUnavailableError(f"ImageNet weights could not be loaded ({reason}); {remedy}")

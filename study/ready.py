@@ -1,0 +1,107 @@
+"""Whether a study's trials could run, known before anything starts: files, weights, image sizes, room on the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search_spaces.schema import StudyFile
+from study.errors import StudyError
+from study.storage.frozen import weights_of
+from study.storage.mirror import mirror_of
+from trainables.config import BASELINE
+from trainables.data.check import smaller_than
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trainables.data.image_set import ImageSet
+    from trainables.models.scorer import Scorer
+
+CHECKPOINT = 3
+"""A checkpoint's size as a multiple of the weights': these and an optimiser's two moments."""
+
+
+def first_model(study_file: StudyFile) -> Scorer:
+    """The model as the baseline begins with it. StudyError or ValueError when its weights cannot be had or used."""
+    from trainables.models.imagenet import WeightsUnavailableError
+    from trainables.trial import starting_model
+
+    weights_of(study_file)
+    try:
+        return starting_model(study_file.trial_config(BASELINE, {}), None)
+    except WeightsUnavailableError as error:
+        raise StudyError(f"{error}, or train a network that starts without them: --size small") from None
+
+
+def check_attack_files(study_file: StudyFile) -> None:
+    """StudyError when a file or folder that an attack of the study file names is not there."""
+    from trainables.attacks import PLACES
+
+    for label, attack in (study_file.attacks | study_file.suite).items():
+        for name in PLACES:
+            place = attack.get(name)
+            if isinstance(place, str) and not Path(place).exists():
+                raise StudyError(f"there is no {place}, which attack {label!r} names as its {name}; put it there")
+
+
+def with_split(study_file: StudyFile, table: pd.DataFrame) -> StudyFile:
+    """The study file with a split that the set can be dealt by: one that is not required gives way to its own, or to
+    `content`."""
+    from trainables.data.split import comes_with
+
+    split = study_file.split
+    if split.required or split.mode is None or comes_with(table, split.mode):
+        return study_file
+    mode = "given" if comes_with(table, "given") else "content"
+    return study_file.model_copy(update={"split": split.model_copy(update={"mode": mode, "required": True})})
+
+
+def check_images(study_file: StudyFile, model: Scorer, images: ImageSet, rows: pd.DataFrame) -> None:
+    """StudyError for images from which the model's views cannot be cut, and for parts that nothing can be said on.
+
+    rows: every image's `index`, `image`, `split` and `mos`.
+    """
+    view, crop = model.input_spec, study_file.recipe.training_crop
+    sizes = images.store.sizes
+    if view.mode == "crop":
+        _refuse_small(study_file, images.spec, smaller_than(rows, sizes, view.height, view.width), view.height)
+    if crop is not None:
+        training = rows[rows["split"] == "train"]
+        _refuse_small(study_file, images.spec, smaller_than(training, sizes, crop, crop), crop)
+    for part in ("train", "validation"):
+        if rows.loc[rows["split"] == part, "mos"].nunique() < 2:
+            raise StudyError(
+                f"{images.spec}: all images of the {part} part have one score, so nothing can be learnt or measured "
+                "there; add images with other scores, or deal them otherwise (--seed, --split)"
+            )
+
+
+def _refuse_small(study_file: StudyFile, spec: str, small: dict[str, tuple[int, int]], side: int) -> None:
+    if not small:
+        return
+    name, (height, width) = next(iter(small.items()))
+    others = f", as are {len(small) - 1} more" if len(small) > 1 else ""
+    raise StudyError(
+        f"{spec}: {name} is {height}x{width} pixels (height x width){others}, smaller than the {side}x{side} crops "
+        f"that {study_file.baseline} ({study_file.size}) is trained and measured on; enlarge such images, or "
+        "take them out of the label file"
+    )
+
+
+def check_room(study_file: StudyFile, model: Scorer, studies: Path) -> None:
+    """StudyError when the disk has no room for what the trials keep; a bucket's is not known."""
+    if mirror_of(studies) is not None:
+        return
+    weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    at_a_time = min(study_file.trials, study_file.max_concurrent or os.cpu_count() or 1)
+    needed = weights * (study_file.trials + 1 + CHECKPOINT * at_a_time)
+    place = next(folder for folder in (studies.absolute(), *studies.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise StudyError(
+            f"{study_file.trials + 1} trials keep about {needed / 1e9:.1f} GB in {studies}, where {free / 1e9:.1f} GB "
+            "are free; make room, choose another --studies or fewer --trials"
+        )
