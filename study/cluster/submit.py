@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from study.cluster.session import working_tree
 from study.errors import StudyError
@@ -51,6 +51,12 @@ def command_of(arguments: Sequence[str]) -> str:
     return " && ".join(["folder=$(mktemp -d)", *written, command]) if written else command
 
 
+def job_environment() -> dict[str, Any]:
+    """The working tree, and where the command was given: its paths begin there, on the cluster's own disks."""
+    environment = working_tree()
+    return {**environment, "env_vars": {**environment.get("env_vars", {}), PLACE: str(Path.cwd())}}
+
+
 def submit(address: str, arguments: Sequence[str]) -> int:
     """Run `nt-study arguments` on the cluster and show what it prints; returns its exit code.
 
@@ -77,11 +83,9 @@ def submit(address: str, arguments: Sequence[str]) -> int:
 def _submitted(client: JobSubmissionClient, command: str) -> str:
     """The job's name. A head that has just started takes no job for a few seconds."""
     deadline = time.monotonic() + _START_SECONDS
-    environment = working_tree()
-    environment["env_vars"] = {**environment.get("env_vars", {}), PLACE: str(Path.cwd())}
     while True:
         try:
-            return str(client.submit_job(entrypoint=command, runtime_env=environment))
+            return str(client.submit_job(entrypoint=command, runtime_env=job_environment()))
         except RuntimeError as error:
             if "No available agent" not in str(error) or time.monotonic() > deadline:
                 raise
