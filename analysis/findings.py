@@ -76,6 +76,7 @@ def as_text(found: Sequence[Finding], results: Sequence[StudyResult]) -> str:
     """The account as Markdown: a line per claim, then each claim's cases, then what the audit doubts."""
     verdicts = [Counter(verdict(one.change, finding.claim) for one in finding.evidence) for finding in found]
     studies = ", ".join(result.front.study for result in results)
+    doubted = [f"- {result.front.study}: {result.front.doubt}." for result in results if result.front.doubt]
     lines = [
         "# What these studies bear out",
         "",
@@ -86,6 +87,7 @@ def as_text(found: Sequence[Finding], results: Sequence[StudyResult]) -> str:
         "seeds (Student's t, differences paired by seed, the seed that the trials were chosen on among them); with one "
         "seed differences have intervals over images, correlations and Table S7 none.",
         "",
+        *([*doubted, ""] if doubted else []),
         "| claim | the paper | holds | does not | undecided | every seed on its side |",
         "|---|---|---:|---:|---:|---:|",
         *(
@@ -214,6 +216,9 @@ _CLAIMED = {"falls": "is below 0", "rises": "is above 0"}
 def _doubts(results: Sequence[StudyResult]) -> list[str]:
     lines = ["## Is the robustness real?", ""]
     for result in results:
+        if not result.doubts:
+            lines.append(f"- {result.front.study}: nothing was audited: no trial was attacked with the full suite.")
+            continue
         doubted = {trial: sentences for trial, sentences in result.doubts.items() if sentences}
         rest = len(result.scores) - len(result.doubts)
         lines.append(

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from analysis import pareto
+from analysis.metrics import interval, rows_of
 from trainables.objectives import objective
 
 Split = Literal["validation", "test"]
@@ -60,6 +62,8 @@ class Front:
     hypervolume: float
     knee: TrialPoint
     """The best compromise: see `analysis.pareto.knee`."""
+    doubt: str = ""
+    """Why none of these trials is to be called a success (`doubt_of`); empty where nothing speaks against it."""
 
     @property
     def points(self) -> tuple[TrialPoint, ...]:
@@ -98,11 +102,11 @@ class Front:
         return self.members if baseline is None or baseline in self.members else (*self.members, baseline)
 
     def roles(self, point: TrialPoint) -> list[str]:
-        """What makes a trial worth naming, in words."""
+        """What makes a trial worth naming, in words. Nothing is best among trials that are in doubt."""
         roles = {
-            "knee": point is self.knee,
-            "most accurate": point is self.most_accurate,
-            "most robust": point is self.most_robust,
+            "knee": point is self.knee and not self.doubt,
+            "most accurate": point is self.most_accurate and not self.doubt,
+            "most robust": point is self.most_robust and not self.doubt,
             "λ = 0": point.is_baseline,
             "the paper's λ and h": point.is_paper_setting,
             "dominated": point not in self.members and not point.within_noise,
@@ -119,9 +123,10 @@ class Front:
             "directions": list(self.directions),
             "front": [_to_dict(point) for point in self.members],
             "baseline": _to_dict(self.baseline) if self.baseline else None,
-            "knee": self.knee.trial,
-            "most_accurate": self.most_accurate.trial,
-            "most_robust": self.most_robust.trial,
+            "doubt": self.doubt or None,
+            "knee": None if self.doubt else self.knee.trial,
+            "most_accurate": None if self.doubt else self.most_accurate.trial,
+            "most_robust": None if self.doubt else self.most_robust.trial,
             "hypervolume": self.hypervolume,
             "reference_point": list(self.reference_point),
         }
@@ -132,13 +137,14 @@ def find_front(
     trials: Iterable[Mapping[str, Any]],
     objectives: Sequence[str] = ("srocc", "rmse_attacked"),
     reference_point: Sequence[float] | None = None,
+    doubt: str = "",
 ) -> Front:
     """The front of a study's complete trials on the validation split.
 
     trials: one mapping per trial with `state` and the fields of `TrialPoint`. Only `"complete"` ones with finite
     validation objectives take part. reference_point: in the objectives' own units; by default
-    `analysis.pareto.reference_point`. Raises ValueError when no trial can take part, and when a complete one was never
-    measured on an objective.
+    `analysis.pareto.reference_point`. doubt: as `doubt_of` gives it. Raises ValueError when no trial can take part, and
+    when a complete one was never measured on an objective.
     """
     complete = [_point(trial) for trial in trials if trial["state"] == "complete"]
     points = [point for point in complete if _is_measured(point, objectives)]
@@ -160,6 +166,24 @@ def find_front(
         reference_point=corner,
         hypervolume=pareto.hypervolume(losses, pareto.as_losses([corner], _directions(objectives))[0]),
         knee=points[pareto.knee(losses)],
+        doubt=doubt,
+    )
+
+
+def doubt_of(baseline: pd.DataFrame) -> str:
+    """A sentence where a study's λ=0 baseline has not been shown to order images better than chance; else nothing.
+
+    baseline: its score table. Decided by the 95 % bootstrap interval over images of its validation SROCC: it has to lie
+    above 0. What NT gains beside a model that has learned nothing is no gain.
+    """
+    found = interval(baseline, "validation", "srocc")
+    if found.low > 0:
+        return ""
+    limits = f" [{found.low:.2f}, {found.high:.2f}]" if math.isfinite(found.low) else ""
+    count = len(rows_of(baseline, "validation"))
+    return (
+        f"not better than chance: the λ=0 baseline's validation SROCC is {found.value:.2f}{limits} (95 % interval over "
+        f"{count} images); it takes more images, more epochs, or weights to start from"
     )
 
 
@@ -189,8 +213,8 @@ def _directions(objectives: Sequence[str]) -> list[str]:
 def _to_dict(point: TrialPoint) -> dict[str, Any]:
     return {
         "trial": point.trial,
-        "lam": point.lam,
-        "step_size": point.step_size,
+        "lam": finite(point.lam),
+        "step_size": finite(point.step_size),
         "validation": finite_or_none(point.validation),
         "test": finite_or_none(point.test),
     }
@@ -198,4 +222,9 @@ def _to_dict(point: TrialPoint) -> dict[str, Any]:
 
 def finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Metrics as JSON can hold them."""
-    return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
+    return {name: finite(value) for name, value in metrics.items()}
+
+
+def finite(value: float) -> float | None:
+    """A number as JSON can hold it."""
+    return float(value) if math.isfinite(value) else None

@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from analysis.attack_series import series_over
+from analysis.comparable import require_same_data
 from analysis.figures.images import example_grid
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.findings import as_text, findings
 from analysis.front import TrialPoint
 from analysis.report_figures import SPLIT, Figure, StudyResult, comparison_figure, study_figures
 from analysis.report_page import report_page
-from analysis.tables import Pair, Table, attack_loss_table, paper_tables, require_same_data, step_size_table
+from analysis.tables import Pair, Table, attack_loss_table, paper_tables, step_size_table
 from analysis.tables_as import as_csv, as_html, as_latex, as_markdown
 
 FORMATS = {"md": as_markdown, "tex": as_latex, "csv": as_csv, "html": as_html}

@@ -26,6 +26,7 @@ from analysis.figures.scores import (
 from analysis.figures.trials import parallel_panel, sweep_panels
 from analysis.front import Front, TrialPoint
 from analysis.labels import lam_text
+from trainables.names import as_file_name
 from trainables.objectives import DEFAULT_ATTACK, measure
 
 SPLIT = "test"
@@ -205,7 +206,7 @@ def _score_figures(result: StudyResult, tables: Mapping[str, pd.DataFrame]) -> l
             if len(labels) > 2 and set(labels) <= set(attacks):
                 figures.append(
                     Figure(
-                        name=f"{study}_intensity_{parameter}_{labels[0]}",
+                        name=f"{study}_intensity_{parameter}_{as_file_name(labels[0])}",
                         caption=f"Damage against visibility as {labels[0]} to {labels[-1]} grow stronger (Figure 6)."
                         f"{seed}",
                         panels=intensity_panels(tables, SPLIT, labels),

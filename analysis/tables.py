@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.attack_series import Attacks
+from analysis.comparable import require_same_data
 from analysis.labels import number, title
 from analysis.metrics import interval, value
 from analysis.paper import ATTACKS, BLACK_BOX, WHITE_BOX, printed
@@ -214,17 +215,6 @@ def attack_loss_table(baseline: str, scores: Sequence[pd.DataFrame], labels: Seq
 
 _KINDS = {"white box": WHITE_BOX, "black box": BLACK_BOX}
 _ROLES = {"": "after against before", "_attacked": "after against before", "_mos_attacked": "after against MOS"}
-
-
-def require_same_data(named: Sequence[tuple[str, str]]) -> None:
-    """Raise ValueError, naming two, where not all of these names go with the same fingerprint of images and split."""
-    (first, expected), *others = named
-    for name, data in others:
-        if data != expected:
-            raise ValueError(
-                f"{first} and {name} were measured on different data sets or splits "
-                f"({expected[:12]}, {data[:12]}); report them separately"
-            )
 
 
 def _cell(pair: Pair, name: str, split: str) -> Cell:

@@ -352,9 +352,9 @@ def validate(values: Mapping[str, Any], source: str) -> StudyFile:
         raise StudyFileError(_first_sentence(error, source)) from None
 
 
-def read_frozen(text: str, source: str) -> StudyFile:
+def read_frozen(path: Path, source: str) -> StudyFile:
     """The study file that `StudyFile.to_yaml` wrote."""
-    return validate(yaml.safe_load(text), source)
+    return validate(read_yaml(path), source)
 
 
 def _first_sentence(error: ValidationError, source: str) -> str:

@@ -14,10 +14,12 @@ import pandas as pd
 from rich.console import Console
 
 from search_spaces.schema import Scheduler, StudyFile
+from study.errors import StudyError
 from study.run import attack, run
 from study.search.durable import trial_name
 from study.storage.directory import StudyDirectory, create
 from study.storage.frozen import software
+from study.storage.reading import UnreadableFileError
 from study.suite import not_yet_attacked
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores
@@ -49,9 +51,20 @@ def retrain(
     return True
 
 
-def retrained_tables(directory: StudyDirectory, trial: str) -> list[pd.DataFrame]:
-    """The score tables of a trial's retrainings by seed, up to the first that has not ended: so seeds can be paired."""
-    return [read_scores(folder / SCORES) for folder in _retrainings(directory, trial)]
+def retrained_tables(directory: StudyDirectory, trial: str, problems: list[str] | None = None) -> list[pd.DataFrame]:
+    """The score tables of a trial's retrainings by seed, up to the first that has not ended: so seeds can be paired.
+
+    Nor does one count that cannot be read, of which `problems` hears; without that list it is a ValueError.
+    """
+    tables: list[pd.DataFrame] = []
+    try:
+        for folder in _retrainings(directory, trial):
+            tables.append(read_scores(folder / SCORES))
+    except (ValueError, StudyError) as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
+    return tables
 
 
 def seed_study(directory: StudyDirectory, number: int, members: list[str]) -> StudyDirectory:
@@ -101,12 +114,22 @@ def _retrainings(directory: StudyDirectory, trial: str) -> list[Path]:
     found = []
     for seed in sorted((directory.path / "confirm").glob("seed-*"), key=_number_of):
         replica = StudyDirectory(seed)
-        if trial != BASELINE and trial not in replica.read_json(MEMBERS)["trials"]:
+        if trial != BASELINE and trial not in _members(replica):
             break
         folder = _folder_in(replica, trial)
         if not (folder / SCORES).exists():
             break
         found.append(folder)
+    return found
+
+
+def _members(replica: StudyDirectory) -> list[str]:
+    try:
+        found = replica.read_json(MEMBERS).get("trials")
+    except FileNotFoundError:
+        return []  # a kill came before it was written, and no trial can have begun
+    if not isinstance(found, list):
+        raise UnreadableFileError(f"{replica.path / MEMBERS} names no trials")
     return found
 
 
@@ -120,4 +143,4 @@ def _folder_in(replica: StudyDirectory, trial: str) -> Path:
 
 def _name_in(replica: StudyDirectory, trial: str) -> str:
     """What the study's trial is called in a seed's folder."""
-    return BASELINE if trial == BASELINE else trial_name(replica.read_json(MEMBERS)["trials"].index(trial))
+    return BASELINE if trial == BASELINE else trial_name(_members(replica).index(trial))

@@ -88,18 +88,18 @@ def run(
             raise StudyError(
                 f"the λ=0 baseline failed, and with it the study: {search.baseline_error}; the traceback is in "
                 f"{directory.trial(BASELINE) / 'error.txt'}; when it is mended: "
-                f"{remedy or f'nt-study resume {directory.name}'}"
+                f"{remedy or directory.command('resume')}"
             )
         if search.broken is not None:
             raise StudyError(
                 f"the study stopped because its record could not be kept: {search.broken}; what was finished is kept; "
-                f"when it is mended: {remedy or f'nt-study resume {directory.name}'}"
+                f"when it is mended: {remedy or directory.command('resume')}"
             )
         if search.gave_up is not None:
             raise StudyError(
                 f"the first {study_file.give_up_after} trials all failed with the same error, so the rest were not "
                 f"run: {search.gave_up}; the tracebacks are in the trials' error.txt; when it is mended: "
-                f"{remedy or f'nt-study resume {directory.name} --retry-failed'}"
+                f"{remedy or directory.command('resume', '--retry-failed')}"
             )
         return search.remaining == 0 and not _to_attack(directory, study_file)
 
@@ -155,6 +155,7 @@ def _nobody() -> None:
 
 def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) -> None:
     """Run the full attack suite on a study's finished trials, and refresh its front and MLflow's record."""
+    from study.storage.summaries import summarise
     from study.suite import trials_to_attack
     from study.tracking.tracker import sync
 
@@ -162,6 +163,8 @@ def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) ->
     if not study_file.suite:
         raise StudyError(f"the study file of {directory.name!r} names no suite; add attacks under its key 'suite'")
     trials = trials_to_attack(directory, extent)
+    if not any(trial.state == "complete" for trial in summarise(directory)):
+        raise StudyError(f"study {directory.name!r} has no finished trial to attack yet")
     if not trials:
         console.print(f"every trial has been attacked with {', '.join(study_file.suite)} already")
         return
@@ -216,7 +219,7 @@ def _disk_errors_explained(directory: StudyDirectory) -> Iterator[None]:
             raise
         raise StudyError(
             f"no space left in {directory.path.parent}; what was finished is kept: free some space, then "
-            f"nt-study resume {directory.name}"
+            f"{directory.command('resume')}"
         ) from None
 
 

@@ -68,7 +68,7 @@ def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console
         trial, reason = next(iter(failed.items()))
         raise StudyError(
             f"{len(failed)} of the trials could not be attacked with the full suite, such as {trial}: {reason}; the "
-            f"others were; when it is mended: nt-study suite {directory.name}"
+            f"others were; when it is mended: {directory.command('suite')}"
         )
 
 

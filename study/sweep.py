@@ -91,7 +91,7 @@ def sweep(directory: StudyDirectory, seeds: int, console: Console, mlflow: str |
     attacked = [name for name in finished if suite and set(suite) <= set(attacks_of(directory.trial(name)))]
     members = [name for name in finished if name != BASELINE]
     if not members:
-        raise StudyError(f"none of the sweep's trials came to its end; why: nt-study status {directory.name}")
+        raise StudyError(f"none of the sweep's trials came to its end; why: {directory.command('status')}")
     return retrain(directory, seeds - 1, members, console, attacked=attacked)
 
 

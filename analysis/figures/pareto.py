@@ -42,7 +42,8 @@ def pareto_panel(front: Front, split: Split = "validation") -> Panel:
     baseline = front.baseline
     if baseline:
         layers.append(_points(front, [baseline], split, name="baseline, λ = 0", color=INK, symbol="star"))
-    layers.append(_ring(front, [front.knee], split, "knee", PALETTE[1], "circle", 20.0))
+    if not front.doubt:
+        layers.append(_ring(front, [front.knee], split, "knee", PALETTE[1], "circle", 20.0))
     paper = [point for point in front.points if point.is_paper_setting]
     if paper:
         layers.append(_ring(front, paper, split, "paper's λ and h", PALETTE[0], "square", 17.0))
@@ -233,10 +234,12 @@ def front_sentence(front: Front) -> str:
     """What the study found, in two sentences of plain text."""
     accuracy, robustness = front.objectives[:2]
     knee = front.knee.validation
-    text = (
-        f"{front.study}: {len(front.members)} of {len(front.points)} finished trials are on the front. "
-        f"Its knee is {front.knee.trial} ({_setting(front.knee)}) with {title(accuracy)} {number(knee[accuracy])} and "
-        f"{title(robustness)} {number(knee[robustness])} on validation"
+    text = f"{front.study}: {len(front.members)} of {len(front.points)} finished trials are on the front"
+    if front.doubt:
+        return f"{text}; {front.doubt}."
+    text += (
+        f". Its knee is {front.knee.trial} ({_setting(front.knee)}) with {title(accuracy)} {number(knee[accuracy])} "
+        f"and {title(robustness)} {number(knee[robustness])} on validation"
     )
     if front.baseline:
         without = front.baseline.validation

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import STUDIES, JsonOption, MlflowOption, StudiesOption, print_json
+from study.commands.options import STUDIES, JsonOption, MlflowOption, StudiesOption, print_json, warn
 from study.errors import StudyError
 
 
@@ -20,15 +20,24 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Lay the fronts of several studies over each other: which baseline is the more robust at which accuracy."""
+    from analysis.comparable import require_same_data
     from analysis.figures.pareto import pareto_html, pareto_png
-    from study.front import front_of
+    from study.front import data_of, front_of
     from study.storage.directory import find
+    from study.storage.summaries import summarise
+    from study.suggest import command
     from trainables.files import write_atomically
 
     if len(set(names)) < 2:
-        raise StudyError("name at least two different studies to compare; one alone: nt-study front NAME")
+        raise StudyError(
+            f"name at least two different studies to compare; one alone: {command('front', names[0], studies=studies)}"
+        )
     directories = [find(studies, name) for name in dict.fromkeys(names)]
-    fronts = [front_of(directory) for directory in directories]
+    trials = [summarise(directory) for directory in directories]
+    warn(problem for own in trials for trial in own for problem in trial.problems)
+    fronts = [front_of(directory, own) for directory, own in zip(directories, trials, strict=True)]
+    data = [data_of(directory, own) for directory, own in zip(directories, trials, strict=True)]
+    require_same_data(list(zip((directory.name for directory in directories), data, strict=True)))
     try:
         write_atomically(out / "pareto.html", pareto_html(*fronts).encode())
         write_atomically(out / "pareto.png", pareto_png(*fronts))

@@ -26,7 +26,10 @@ def confirm(
     go_to(address)
     directory, console = find(studies, name), Console()
     if not retrain(directory, seeds, console):
-        console.print(f"\nthe confirmation is not finished; continue it with: nt-study confirm {name} --seeds {seeds}")
+        remedy = directory.command("confirm", "--seeds", str(seeds))
+        console.print(
+            f"\nthe confirmation is not finished; continue it with: {remedy}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(130)
     console.print(confirmed_table(refresh_front(directory), read_confirmed(directory)))
     directory.send()

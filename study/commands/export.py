@@ -34,11 +34,13 @@ def export(
     """Take a trained model home: weights, configuration, metrics, scores and a model card."""
     from study.export.writing import export as export_models
     from study.storage.directory import find
+    from study.suggest import command
 
     formats = [format_.value for format_ in format_ or []]
-    for folder in export_models(find(studies, name), pick, out, force=force, formats=formats):
+    made = export_models(find(studies, name), pick, out, force=force, formats=formats)
+    for folder in made:
         print(folder)
-    print(f"score images with it: nt-study score {folder} IMAGE…")
+    print(f"score images with it: {command('score', made[-1])} IMAGE…")
 
 
 def score(

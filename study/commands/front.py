@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import STUDIES, JsonOption, StudiesOption, print_json
+from study.commands.options import STUDIES, JsonOption, StudiesOption, print_json, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +31,7 @@ def front(
 
     directory = find(studies, name)
     trials = summarise(directory)
+    warn(problem for trial in trials for problem in trial.problems)
     found = front_of(directory, trials)
     confirmed = read_confirmed(directory)
     if as_json:
@@ -38,9 +39,16 @@ def front(
         return
     console = Console()
     console.print(front_table(found))
+    _print_doubt(found, console)
     if confirmed["trials"]:
         console.print(confirmed_table(found, confirmed))
     _print_audit(directory, trials, console)
+
+
+def _print_doubt(found: Front, console: Console) -> None:
+    """That nothing has been learned, if so: no member of the front is a success then."""
+    if found.doubt:
+        console.print(f"\n{found.doubt}", style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_audit(directory: StudyDirectory, trials: list[TrialSummary], console: Console) -> None:
@@ -51,14 +59,13 @@ def _print_audit(directory: StudyDirectory, trials: list[TrialSummary], console:
     complete = [trial for trial in trials if trial.state == "complete"]
     if found := audit_study(directory, complete):
         console.print()
-        for line in verdicts(found, len(complete)):
+        for line in verdicts(found, len(complete), directory):
             console.print(line, highlight=False, soft_wrap=True)
 
 
 def show_end(directory: StudyDirectory, console: Console) -> None:
     """The front, where everything is, and what to do next."""
     from study.front import front_of
-    from study.storage.mirror import place_of
     from study.storage.summaries import count_states, summarise
 
     trials = summarise(directory)
@@ -67,21 +74,21 @@ def show_end(directory: StudyDirectory, console: Console) -> None:
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     console.print(f"\n[bold]Study {directory.name!r}[/]: {states}\n")
     console.print(front_table(found))
+    _print_doubt(found, console)
     before, after = found.baseline, found.reported
-    if before is not None and after is not None:
+    if before is not None and after is not None and not found.doubt:
         names = found.objectives
         parts = [f"{name} {before.test[name]:.3g} → {after.test[name]:.3g}" for name in names]
         console.print(f"\nFrom λ=0 to {after.trial}, on test: {', '.join(parts)}")
     _print_audit(directory, trials, console)
     console.print(f"\nEverything is in {directory.place}; the plot is {directory.front / 'pareto.html'}")
-    studies = place_of(directory.path.parent)
-    option = "" if studies == "studies" else f" --studies {studies}"
-    for command, purpose in (
-        (f"nt-study export {directory.name} --pick knee --out knee{option}", "take the best compromise home"),
-        (f"nt-study ui{option}", "browse the study in MLflow"),
-        (f"nt-study resume {directory.name} --trials +12{option}", "search on"),
+    export = directory.command("export", "--pick", "knee", "--out", "knee")
+    for line, purpose in (
+        *([] if found.doubt else [(export, "take the best compromise home")]),
+        (directory.command("ui"), "browse the study in MLflow"),
+        (directory.command("resume", "--trials", "+12"), "search on"),
     ):
-        console.print(f"  {command:64} {purpose}", highlight=False, soft_wrap=True)
+        console.print(f"  {line:64} {purpose}", markup=False, highlight=False, soft_wrap=True)
 
 
 def front_table(found: Front) -> Table:
@@ -102,7 +109,7 @@ def front_table(found: Front) -> Table:
             table.add_column(f"{split}\n{name.replace('_', ' ')}", justify="right")
     table.add_column("")
     for point in found.shown:
-        style = "bold" if point is found.knee else "dim" if point not in found.members else None
+        style = "bold" if point is found.knee and not found.doubt else "dim" if point not in found.members else None
         table.add_row(*_cells(found, point), ", ".join(found.roles(point)), style=style)
     return table
 

@@ -115,7 +115,7 @@ def resume(
     _run_and_show(directory, mlflow, force=force)
 
 
-def _run_and_show(directory: Any, mlflow: str | None, *, force: bool = False) -> None:
+def _run_and_show(directory: StudyDirectory, mlflow: str | None, *, force: bool = False) -> None:
     from rich.console import Console
 
     from study.commands.front import show_end
@@ -124,7 +124,10 @@ def _run_and_show(directory: Any, mlflow: str | None, *, force: bool = False) ->
     console = Console()
     finished = run(directory, console, mlflow, force=force)
     if not finished:
-        console.print(f"\nstudy {directory.name!r} is not finished; continue it with: nt-study resume {directory.name}")
+        remedy = directory.command("resume")
+        console.print(
+            f"\nstudy {directory.name!r} is not finished; continue it with: {remedy}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(130)
     show_end(directory, console)
 
@@ -139,7 +142,7 @@ def _range(name: str, text: str | None) -> dict[str, float] | None:
     return {"low": low, "high": high}
 
 
-def _ask_again(directory: Any) -> None:
+def _ask_again(directory: StudyDirectory) -> None:
     from study.search.durable import retry_failed
 
     with directory.locked():
@@ -148,7 +151,7 @@ def _ask_again(directory: Any) -> None:
         directory.send()
 
 
-def _ask_for_trials(directory: Any, text: str) -> None:
+def _ask_for_trials(directory: StudyDirectory, text: str) -> None:
     try:
         number = int(text)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,6 +54,12 @@ def go_to(address: str | None) -> None:
     if is_dashboard(address):
         raise typer.Exit(submit(address, without_address(sys.argv[1:])))
     os.environ["RAY_ADDRESS"] = address
+
+
+def warn(problems: Iterable[str]) -> None:
+    """Say on standard error what is left out of what is shown, and why."""
+    for problem in problems:
+        print(f"nt-study: {problem}", file=sys.stderr)
 
 
 def print_json(content: Any) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import STUDIES, StudiesOption
+from study.commands.options import STUDIES, StudiesOption, warn
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -50,38 +51,42 @@ def report(
 def _result(directory: StudyDirectory) -> StudyResult:
     from analysis.report_figures import StudyResult
     from study.examples import examples_of, finite_differences_of
-    from study.front import front_of
+    from study.front import data_of, front_of
     from study.retrain import retrained_tables
+    from study.storage.reading import read_object_if_any
     from study.storage.summaries import summarise
     from study.suite import audit_study
     from trainables.objectives import DEFAULT_ATTACK
     from trainables.record import SCORES, read_scores
 
     trials = summarise(directory)
+    problems = [problem for trial in trials for problem in trial.problems]
     study_file = directory.read_study_file()
-    environment = directory.read_json("environment.json")
+    environment = read_object_if_any(directory.path / "environment.json", problems)
+    data, versions, hardware = (_object(environment.get(name)) for name in ("data", "versions", "hardware"))
     found = front_of(directory, trials)
     complete = [trial.trial for trial in trials if trial.state == "complete"]
     result = StudyResult(
         front=found,
         baseline=study_file.baseline,
-        data=environment["data"]["fingerprint"],
+        data=data_of(directory, trials),
         scores={trial: read_scores(directory.trial(trial) / SCORES) for trial in complete},
-        retrained={trial: retrained_tables(directory, trial) for trial in complete},
+        retrained={trial: retrained_tables(directory, trial, problems) for trial in complete},
         attacks=study_file.attacks | study_file.suite,
         worst_of=tuple(study_file.attacks),
-        about=f"{study_file.baseline} ({study_file.size}) on {study_file.data}; {environment['data']['score_kind']}",
+        about=f"{study_file.baseline} ({study_file.size}) on {study_file.data}; {data.get('score_kind', 'scores')}",
         doubts={trial: [flag.message for flag in flags] for trial, flags in audit_study(directory, trials).items()},
         reproduce=_commands(directory),
         environment={
-            "code": environment["code"],
+            "code": str(environment.get("code", "unknown")),
             "seed": str(study_file.seed),
-            **{name: str(value) for name, value in environment["versions"].items()},
-            **{name: str(value) for name, value in environment["hardware"].items()},
+            **{name: str(value) for name, value in versions.items()},
+            **{name: str(value) for name, value in hardware.items()},
         },
         eps=study_file.attacks[DEFAULT_ATTACK].get("eps", 0.005),
         planned_trials=study_file.trials + 1,
     )
+    warn(dict.fromkeys(problems))
     if found.reported is None or not directory.weights(found.reported.trial).exists():
         return result
     try:
@@ -94,9 +99,13 @@ def _result(directory: StudyDirectory) -> StudyResult:
                 if directory.weights(point.trial).exists()
             },
         )
-    except ValueError as error:
+    except (ValueError, OSError, StudyError) as error:
         print(f"example images and finite differences of {directory.name} are left out: {error}")
         return result
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _commands(directory: StudyDirectory) -> list[str]:
@@ -104,7 +113,8 @@ def _commands(directory: StudyDirectory) -> list[str]:
     from study.front import read_confirmed
 
     again = f"{directory.name}-again"
-    commands = [f"nt-study launch {directory.name}/study.yaml --name {again}"]
+    commands = [shlex.join(["nt-study", "launch", f"{directory.name}/study.yaml", "--name", again])]
     if confirmed := read_confirmed(directory)["trials"]:
-        commands.append(f"nt-study confirm {again} --seeds {max(one['seeds'] for one in confirmed)}")
+        seeds = str(max(one["seeds"] for one in confirmed))
+        commands.append(shlex.join(["nt-study", "confirm", again, "--seeds", seeds]))
     return commands

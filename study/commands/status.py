@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import STUDIES, JsonOption, StudiesOption, print_json
+from study.commands.options import STUDIES, JsonOption, StudiesOption, print_json, warn
+
+if TYPE_CHECKING:
+    from study.storage.directory import StudyDirectory
+    from study.storage.summaries import TrialSummary
 
 
 def status(
@@ -21,6 +26,7 @@ def status(
         list_(studies, as_json)
         return
     facts = _facts(find(studies, name), with_trials=True)
+    warn(facts["problems"])
     if as_json:
         print_json(facts)
         return
@@ -35,6 +41,8 @@ def status(
     )
     left = f", about {facts['seconds_left'] / 60:.0f} min left" if facts["seconds_left"] is not None else ""
     console.print(f"run by process {running['pid']} on {running['host']}{left}" if running else "not running")
+    if facts["doubt"]:
+        console.print(facts["doubt"], style="bold", markup=False, highlight=False, soft_wrap=True)
     if facts["best"]:
         best = ", ".join(f"{role} {trial}" for role, trial in facts["best"].items())
         console.print(f"front of {facts['front']} trials, hypervolume {facts['hypervolume']:.4g}: {best}")
@@ -42,15 +50,15 @@ def status(
     for title in ("trial", "state", "λ", "h", "epoch", "SROCC", "attacked RMSE", "reason"):
         table.add_column(title, justify="left" if title in ("trial", "state", "reason") else "right")
     for trial in facts["trials"]:
-        last = trial["last_epoch"]
+        last = trial["last_epoch"] or {}
         table.add_row(
             trial["trial"],
             trial["state"],
-            f"{trial['lam']:.2g}",
-            f"{trial['step_size']:.2g}",
-            f"{trial['epochs']}/{trial['planned_epochs']}",
-            f"{last['srocc']:.3f}" if last else "",
-            f"{last['rmse_attacked']:.2f}" if last else "",
+            _text(trial["lam"], ".2g"),
+            _text(trial["step_size"], ".2g"),
+            f"{trial['epochs']}/{trial['planned_epochs'] or '?'}",
+            _text(last.get("srocc"), ".3f"),
+            _text(last.get("rmse_attacked"), ".2f"),
             trial["reason"],
         )
     console.print(table)
@@ -60,32 +68,49 @@ def status(
 
 def list_(studies: StudiesOption = STUDIES, as_json: JsonOption = False) -> None:
     """List the studies."""
+    from study.errors import StudyError
     from study.storage.directory import find_all
     from study.storage.mirror import place_of
+    from study.suggest import command
 
-    found = [_facts(directory, with_trials=False) for directory in find_all(studies)]
+    found, problems = [], []
+    for directory in find_all(studies):
+        try:
+            found.append(_facts(directory, with_trials=False))
+            problems += found[-1]["problems"]
+        except (StudyError, ValueError, OSError) as error:
+            problems.append(f"study {directory.name!r} is left out: {error}")
+    warn(problems)
     if as_json:
         print_json({"studies": found})
         return
-    if not found:
-        print(f"no study in {place_of(studies)} yet; start one with: nt-study launch hyperiqa")
+    if not found and not problems:
+        start = command("launch", "hyperiqa", studies=studies)
+        print(f"no study in {place_of(studies)} yet; start one with: {start}")
     for facts in found:
         states = ", ".join(f"{count} {state}" for state, count in facts["states"].items() if count)
         print(f"{facts['study']:20} {facts['baseline']:14} {facts['data']:20} {states}")
 
 
-def _facts(directory: Any, *, with_trials: bool) -> dict[str, Any]:
+def _text(value: object, form: str) -> str:
+    """A number as a table shows it; nothing for what is none."""
+    return format(value, form) if isinstance(value, int | float) and math.isfinite(value) else ""
+
+
+def _facts(directory: StudyDirectory, *, with_trials: bool) -> dict[str, Any]:
+    from analysis.front import finite
     from study.storage.summaries import count_states, seconds_left, summarise
 
     trials = summarise(directory)
     study_file = directory.read_study_file()
-    facts = {
+    facts: dict[str, Any] = {
         "study": directory.name,
         "path": directory.place,
         "baseline": study_file.baseline,
         "data": study_file.data,
         "states": count_states(directory, trials),
         "owner": directory.owner(),
+        "problems": [problem for trial in trials for problem in trial.problems],
     }
     if with_trials:
         facts |= _best(directory, trials)
@@ -94,14 +119,15 @@ def _facts(directory: Any, *, with_trials: bool) -> dict[str, Any]:
             "folder": directory.place,
             "log": str(directory.driver_log),
             "search": study_file.storage or directory.search_place,
-            "plot": str(directory.front / "pareto.html"),
         }
+        if (plot := directory.front / "pareto.html").exists():
+            facts["places"]["plot"] = str(plot)
         facts["trials"] = [
             {
                 "trial": trial.trial,
                 "state": trial.state,
-                "lam": trial.lam,
-                "step_size": trial.step_size,
+                "lam": finite(trial.lam),
+                "step_size": finite(trial.step_size),
                 "epochs": len(trial.epochs),
                 "planned_epochs": trial.planned_epochs,
                 "last_epoch": trial.epochs[-1] if trial.epochs else None,
@@ -113,16 +139,19 @@ def _facts(directory: Any, *, with_trials: bool) -> dict[str, Any]:
     return facts
 
 
-def _best(directory: Any, trials: list[Any]) -> dict[str, Any]:
+def _best(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, Any]:
     """The front so far, as far as there is one."""
     from study.front import front_of
 
     try:
         found = front_of(directory, trials)
     except ValueError:  # no trial is complete yet
-        return {"front": 0, "hypervolume": None, "best": {}}
+        return {"doubt": None, "front": 0, "hypervolume": None, "best": {}}
     best = {"knee": found.knee, "most accurate": found.most_accurate, "most robust": found.most_robust}
+    if found.doubt:
+        best = {}
     return {
+        "doubt": found.doubt or None,
         "front": len(found.members),
         "hypervolume": found.hypervolume,
         "best": {role: member.trial for role, member in best.items()},

@@ -33,4 +33,4 @@ def stop(
             f"study {name!r} has been asked to stop and process {owner['pid']} on {owner['host']} has not ended within "
             f"{wait:g} s; it ends when the epochs under way are over"
         )
-    print(f"stopped; continue it with: nt-study resume {name}")
+    print(f"stopped; continue it with: {directory.command('resume')}")

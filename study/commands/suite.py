@@ -10,6 +10,7 @@ from study.commands.options import STUDIES, AddressOption, JsonOption, StudiesOp
 from study.errors import StudyError
 
 if TYPE_CHECKING:
+    from study.storage.directory import StudyDirectory
     from trainables.audit import Flag
 
 SURROGATE_NAMES = {"paq2piq": "paq2piq", "resnet50": "resnet50_substitute"}
@@ -55,15 +56,23 @@ def audit(
         flags = {trial: [flag.__dict__ for flag in doubts] for trial, doubts in found.items() if doubts}
         print_json({"study": name, "audited": list(found), "flags": flags})
         return
-    print("\n".join(verdicts(found, len(trials))))
+    print("\n".join(verdicts(found, len(trials), directory)))
 
 
-def verdicts(found: dict[str, list[Flag]], finished: int) -> list[str]:
+def verdicts(found: dict[str, list[Flag]], finished: int, directory: StudyDirectory) -> list[str]:
     """The audit in words: every doubt, then how many of the `finished` trials it could judge."""
+    if not found:
+        has_suite = bool(directory.read_study_file().suite)
+        remedy = f"run {directory.command('suite')}" if has_suite else "the study file names no attacks under 'suite'"
+        return [f"nothing was audited, because no trial was attacked with the full suite: {remedy}"]
     lines = [f"{trial}: {flag.message}" for trial, doubts in found.items() for flag in doubts]
     fine = sum(not doubts for doubts in found.values())
     rest = finished - len(found)
-    left = f"; {rest} were not attacked with the full suite and not judged (nt-study suite)" if rest else ""
+    left = (
+        f"; {rest} were not attacked with the full suite and not judged (run {directory.command('suite')})"
+        if rest
+        else ""
+    )
     return [*lines, f"{fine} of {len(found)} audited trials give no reason to doubt their robustness{left}"]
 
 
@@ -112,7 +121,9 @@ def build(
 
     directory = find(studies, name)
     if not (directory.trial(BASELINE) / SCORES).exists():
-        raise StudyError(f"study {name!r} has no finished baseline yet; wait for it or run: nt-study resume {name}")
+        raise StudyError(
+            f"study {name!r} has no finished baseline yet; wait for it or run: {directory.command('resume')}"
+        )
     directory.weights(BASELINE)
     made = make_adversaries(directory)
     print(f"{', '.join(made) or 'nothing'}: ready in {default_cache_dir() / 'adversaries'}")

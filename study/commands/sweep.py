@@ -60,9 +60,8 @@ def sweep(
     if not run_sweep(directory, seeds, console, mlflow):
         console.print(f"\nsweep {name!r} is not finished; the same command goes on with it")
         raise typer.Exit(130)
-    option = "" if place_of(studies) == "studies" else f" --studies {place_of(studies)}"
     console.print(f"\nsweep {name!r} is finished; its tables and figures:")
-    console.print(f"  nt-study report {name} --out report{option}", highlight=False, soft_wrap=True)
+    console.print(f"  {directory.command('report', '--out', 'report')}", highlight=False, soft_wrap=True)
 
 
 def _numbers(text: str | None) -> list[float]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import STUDIES, MlflowOption, ProjectOption, StudiesOption
+from study.commands.options import STUDIES, MlflowOption, ProjectOption, StudiesOption, warn
 
 
 def sync(
@@ -17,7 +17,11 @@ def sync(
 ) -> None:
     """Make MLflow's record of a study from its folder, or complete it; doing it again changes nothing."""
     from study.storage.directory import find
+    from study.storage.summaries import summarise
     from study.tracking.tracker import sync as sync_study
 
-    recorded = sync_study(find(studies, name), mlflow, project=project)
-    print(f"MLflow has all {recorded} trials of study {name!r}; browse them with: nt-study ui {name}")
+    directory = find(studies, name)
+    recorded = sync_study(directory, mlflow, project=project)
+    warn(problem for trial in summarise(directory) for problem in trial.problems)
+    what = f"all {recorded} trials" if recorded else "the record, but no trial yet,"
+    print(f"MLflow has {what} of study {name!r}; browse them with: {directory.command('ui')}")

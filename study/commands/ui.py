@@ -25,12 +25,15 @@ def ui(
 
     from study.storage.directory import find, find_all
     from study.storage.mirror import place_of
+    from study.suggest import command
     from study.tracking.server import Server
     from study.tracking.tracker import open_for_reading, store_of
 
     chosen = [find(studies, name)] if name else find_all(studies)
     if not chosen:
-        raise StudyError(f"no study in {place_of(studies)} yet; start one with: nt-study launch hyperiqa")
+        raise StudyError(
+            f"no study in {place_of(studies)} yet; start one with: {command('launch', 'hyperiqa', studies=studies)}"
+        )
     store = store_of(chosen[0], mlflow)
     projections = [open_for_reading(directory, store) for directory in chosen]
     if store.startswith("http"):

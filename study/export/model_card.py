@@ -35,7 +35,7 @@ def model_card(
     return f"""# {config["model"]} ({config["size"]}), trial `{point.trial}` of study `{front.study}`
 
 A no-reference image quality model: RGB image in, score out, on 0 to 100, higher is better. It was {robust}.
-{_role(front, point)}
+{f"**{front.doubt[0].upper()}{front.doubt[1:]}.** " if front.doubt else ""}{_role(front, point)}
 
 ![The study's Pareto front](front.png)
 
@@ -71,7 +71,7 @@ def _role(front: Front, point: TrialPoint) -> str:
         "most robust member": front.most_robust,
     }
     roles = [text for text, member in names.items() if member == point]
-    if roles:
+    if roles and not front.doubt:
         return f"On the study's Pareto front it is the {' and the '.join(roles)}."
     return "It is a member of the study's Pareto front." if point in front.members else "It is not on the Pareto front."
 

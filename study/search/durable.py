@@ -248,6 +248,7 @@ class DurableSearch(Unpickled, Searcher):
             if _disk_was_full(self.directory, reason):
                 self.broken = f"no space left for {self.directory.path.parent}, where {name} ran: {reason}"
                 return  # and the trial stays as it is, to go on when there is some
+            self._describe(name)
             self.directory.write_result(name, "failed", reason)
         state = self._ended(name)
         if state is not None:
@@ -259,6 +260,14 @@ class DurableSearch(Unpickled, Searcher):
             self._tell_from_folder(int(name.removeprefix("t")))
             self._count_failures(name, state)
         commit(self.optuna_study)
+
+    def _describe(self, name: str) -> None:
+        """Write down what a trial was to be run with that failed in its set-up, before it did so itself."""
+        if not (self.directory.trial(name) / "config.json").exists():
+            point = {} if name == BASELINE else self._point_of(int(name.removeprefix("t")))
+            config = self.study_file.trial_config(name, point)
+            self.directory.write_json(f"trials/{name}/config.json", config.to_dict())
+            self.directory.send_file(name, "config.json")
 
     def _check_memory(self) -> None:
         """StudyError where the search has lost its memory, and would give finished trials' names to other points."""
@@ -365,4 +374,5 @@ def _disk_was_full(directory: StudyDirectory, reason: str) -> bool:
 def _last_error(directory: StudyDirectory, trial: str) -> str:
     """The last line of the trial's traceback; empty where it did not live long enough to write one."""
     path = directory.trial(trial) / "error.txt"
-    return path.read_text(encoding="utf-8").strip().splitlines()[-1] if path.exists() else ""
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
+    return lines[-1] if lines else ""

@@ -45,6 +45,8 @@ from search_spaces.schema import StudyFile, did_you_mean, read_frozen
 from study.errors import StudyError
 from study.storage.lease import Lease, ask_to_stop, read_holder
 from study.storage.mirror import Mirror, mirror_of, place_of, studies_folder
+from study.storage.reading import UnreadableFileError, read_object
+from study.suggest import command
 from trainables.config import BASELINE
 from trainables.files import alone, write_atomically
 from trainables.record import START_WEIGHTS, WEIGHTS
@@ -71,6 +73,10 @@ class StudyDirectory:
     def place(self) -> str:
         """Where the study is, as its user knows it."""
         return place_of(self.path)
+
+    def command(self, verb: str, *words: str | Path) -> str:
+        """The command line `nt-study VERB NAME WORDS…` for this study, to be suggested."""
+        return command(verb, self.name, *words, studies=self.path.parent)
 
     @property
     def address(self) -> str:
@@ -113,13 +119,13 @@ class StudyDirectory:
         return self.trials / trial
 
     def read_study_file(self) -> StudyFile:
-        return read_frozen((self.path / "study.yaml").read_text(encoding="utf-8"), f"study {self.name}")
+        return read_frozen(self.path / "study.yaml", f"study {self.name}")
 
     def write_study_file(self, study_file: StudyFile) -> None:
         write_atomically(self.path / "study.yaml", study_file.to_yaml().encode())
 
     def read_launched_file(self) -> StudyFile:
-        return read_frozen((self.path / "launched.yaml").read_text(encoding="utf-8"), f"study {self.name}")
+        return read_frozen(self.path / "launched.yaml", f"study {self.name}")
 
     def read_split(self) -> pd.DataFrame:
         """Rows of every image: index, image, content, sha256, split, raw_mos and mos (0..100, Eq. S10)."""
@@ -129,7 +135,8 @@ class StudyDirectory:
         write_atomically(self.path / "split.parquet", lambda file: rows.to_parquet(file, index=False))
 
     def read_json(self, relative: str) -> dict[str, Any]:
-        return dict(json.loads((self.path / relative).read_text(encoding="utf-8")))
+        """A JSON object. FileNotFoundError without the file; UnreadableFileError, naming it, where it is no object."""
+        return read_object(self.path / relative)
 
     def write_json(self, relative: str, content: dict[str, Any]) -> None:
         write_atomically(self.path / relative, json.dumps(content, indent=1, ensure_ascii=False).encode())
@@ -243,9 +250,10 @@ class StudyDirectory:
     def _owner_here(self) -> dict[str, Any] | None:
         try:
             lock = self.read_json("lock")
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, UnreadableFileError):
             return None
-        return None if _is_stale(lock) else lock
+        is_whole = {"host", "pid", "started"} <= lock.keys()
+        return lock if is_whole and not _is_stale(lock) else None
 
     def request_stop(self) -> None:
         """Ask whoever runs the study, on whatever machine, to end it gracefully."""
@@ -293,7 +301,7 @@ class StudyDirectory:
         if lease.lost:
             raise StudyError(
                 f"study {self.name!r} was taken over by another driver, because this one had not been heard of for too "
-                f"long; see who runs it with: nt-study status {self.name}"
+                f"long; see who runs it with: {self.command('status')}"
             )
 
     def _take_lock(self, lock: dict[str, Any]) -> None:
@@ -305,8 +313,8 @@ class StudyDirectory:
         if owner is not None:
             raise StudyError(
                 f"study {self.name!r} is being run by process {owner['pid']} on {owner['host']}; wait for it, watch it "
-                f"with 'nt-study status {self.name}', or end it with 'nt-study stop {self.name}'; if that machine is "
-                f"gone, delete {self.path / 'lock'}"
+                f"with `{self.command('status')}`, or end it with `{self.command('stop')}`; if that machine is gone, "
+                f"delete {self.path / 'lock'}"
             )
 
 
@@ -316,7 +324,7 @@ def _is_stale(lock: dict[str, Any]) -> bool:
         return False
     try:
         return abs(psutil.Process(lock["pid"]).create_time() - lock["started"]) > 1
-    except (psutil.NoSuchProcess, KeyError):
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
         return True
 
 
@@ -333,7 +341,7 @@ def check_new(studies: Path, name: str) -> None:
     if exists(studies, name):
         raise StudyError(
             f"there is already a study named {name!r} in {place_of(studies)}; continue it with "
-            f"'nt-study resume {name}' or choose another --name"
+            f"`{command('resume', name, studies=studies)}` or choose another --name"
         )
 
 

@@ -113,7 +113,7 @@ def check_unchanged(directory: StudyDirectory, *, force: bool = False) -> None:
         raise StudyError(
             f"study {directory.name!r} was begun otherwise: {'; '.join(found)}; "
             "put that back, or go on all the same with: "
-            f"nt-study resume {directory.name} --force"
+            f"{directory.command('resume', '--force')}"
         )
     environment = directory.read_json("environment.json")
     forced = {"time": time.time(), "differences": found, **software()}

@@ -18,6 +18,7 @@ from typing import Any
 
 from study.errors import StudyError
 from study.storage.mirror import Mirror, Stamp
+from study.suggest import command
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +77,11 @@ class Lease:
             now = self.mirror.seconds_now(candidate)
             del others[candidate]
             for key, owner in _living(self.mirror, others, now, self.is_gone).items():
+                show, stop = (command(verb, self.study.name, studies=self.study.parent) for verb in ("status", "stop"))
                 raise StudyError(
                     f"study {self.study.name!r} is being run by process {owner['pid']} on {owner['host']}; watch it "
-                    f"with 'nt-study status {self.study.name}' or end it with 'nt-study stop {self.study.name}'; if "
-                    f"that machine is gone, wait {EXPIRY:g} s or delete {self.mirror.address(key)}"
+                    f"with `{show}` or end it with `{stop}`; if that machine is gone, wait {EXPIRY:g} s or delete "
+                    f"{self.mirror.address(key)}"
                 )
             for key in others:
                 self.mirror.delete(key)

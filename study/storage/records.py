@@ -7,6 +7,7 @@ from pathlib import Path
 
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory
+from study.storage.reading import read_object_if_any
 from trainables.files import write_atomically
 
 ENVIRONMENT = "environment.json"
@@ -36,9 +37,10 @@ def keep_records(directory: StudyDirectory, folder: Path) -> StudyDirectory:
     for pattern in KEPT:
         for path in sorted(directory.path.glob(pattern)):
             write_atomically(growing.path / path.relative_to(directory.path), path.read_bytes())
-    environment = growing.read_json(ENVIRONMENT)
-    environment["hardware"].pop("host", None)
-    growing.write_json(ENVIRONMENT, environment)
+    environment = read_object_if_any(growing.path / ENVIRONMENT)
+    if isinstance(environment.get("hardware"), dict):
+        environment["hardware"].pop("host", None)
+        growing.write_json(ENVIRONMENT, environment)
     shutil.rmtree(kept.path, ignore_errors=True)
     growing.path.rename(kept.path)
     return kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,11 +11,13 @@ from typing import Any
 
 from search_spaces.schema import STAGE_PARAMETERS, StudyFile
 from study.storage.directory import StudyDirectory
-from trainables.config import BASELINE, in_order, trial_config_from_dict
+from study.storage.reading import read_object_if_any, read_rows
+from trainables.config import BASELINE, TrialConfig, in_order, trial_config_from_dict
 from trainables.objectives import measure
 from trainables.record import SCORES, read_scores
 
-STATES = ("complete", "pruned", "failed", "running", "waiting")
+ENDED = ("complete", "pruned", "failed")
+STATES = (*ENDED, "running", "waiting")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,9 @@ class TrialSummary:
     validation: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
     reason: str = ""
+    """Why it is not complete, where it has ended."""
+    problems: tuple[str, ...] = ()
+    """Its files that could not be read, or not to their end, each in a sentence."""
 
     @property
     def is_baseline(self) -> bool:
@@ -45,19 +50,30 @@ class TrialSummary:
 
 
 def summarise(directory: StudyDirectory) -> list[TrialSummary]:
-    """Every trial that has been started, the baseline first, then in the order they were asked for."""
+    """Every trial that has been started, the baseline first, then in the order they were asked for.
+
+    A file that cannot be read costs what it would have said, is named in its trial's `problems`, and hides no other.
+    """
     alive = directory.owner() is not None
     searched = searched_parameters(directory.read_study_file())
-    folders = [path for path in directory.trials.glob("*") if (path / "config.json").exists()]
-    trials = [summarise_trial(folder, searched, alive) for folder in folders]
+    trials = [summarise_trial(folder, searched, alive) for folder in trial_folders(directory)]
     return sorted(trials, key=lambda trial: in_order(trial.trial))
+
+
+def trial_folders(directory: StudyDirectory) -> list[Path]:
+    """The folders of trials that have begun: one that fails in its set-up leaves its end and no configuration."""
+    return [
+        path
+        for path in directory.trials.glob("*")
+        if any((path / name).exists() for name in ("config.json", "result.json", SCORES))
+    ]
 
 
 def count_states(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, int]:
     """Trials by state; `waiting` are those asked for that have not been started, or were interrupted."""
     counts = Counter(trial.state for trial in trials)
     asked = directory.read_study_file().trials + 1
-    counts["waiting"] += asked - len(trials)
+    counts["waiting"] += max(0, asked - len(trials))
     return {state: counts[state] for state in STATES}
 
 
@@ -83,48 +99,74 @@ def searched_parameters(study_file: StudyFile) -> list[str]:
 
 def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSummary:
     """The trial of one folder; `alive` says whether somebody runs the study, so that an open trial is running."""
-    config = trial_config_from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    state, reason = _state(folder, alive)
+    problems: list[str] = []
+    config = _config(folder / "config.json", problems)
+    state, reason = _state(folder, alive, problems)
     metrics: dict[str, dict[str, float]] = {"validation": {}, "test": {}}
     if state == "complete":
-        metrics = _metrics(folder / SCORES, frozenset(config.attacks))
+        try:
+            metrics = _metrics(folder / SCORES, None if config is None else frozenset(config.attacks))
+        except (ValueError, OSError) as error:
+            state, reason = "failed", f"its record cannot be read: {error}"
+            problems.append(str(error))
     return TrialSummary(
-        trial=config.trial,
+        trial=folder.name,  # and not what its configuration says, which another hand may have written
         state=state,
-        lam=config.lam,
-        step_size=config.step_size,
-        training={name: getattr(config.stages[-1], name) for name in searched},
-        epochs=read_epochs(folder),
-        planned_epochs=config.epochs,
+        lam=math.nan if config is None else config.lam,
+        step_size=math.nan if config is None else config.step_size,
+        training={} if config is None else {name: getattr(config.stages[-1], name) for name in searched},
+        epochs=read_epochs(folder, problems),
+        planned_epochs=0 if config is None else config.epochs,
         validation=metrics["validation"],
         test=metrics["test"],
         reason=reason,
+        problems=tuple(problems),
     )
 
 
-def _state(folder: Path, alive: bool) -> tuple[str, str]:
-    if (folder / "result.json").exists():
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        return result["state"], result["reason"]
+def _config(path: Path, problems: list[str]) -> TrialConfig | None:
+    """What the trial was run with; None where that cannot be read."""
+    values = read_object_if_any(path, problems)
+    if not values:
+        return None
+    try:
+        config = trial_config_from_dict(values)
+        if not all(isinstance(value, int | float) for value in (config.lam, config.step_size, config.epochs)):
+            raise TypeError("lam, step_size or epochs is no number")
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        problems.append(f"{path} is no configuration of a trial: {error}")
+        return None
+    return config
+
+
+def _state(folder: Path, alive: bool, problems: list[str]) -> tuple[str, str]:
+    result = read_object_if_any(folder / "result.json", problems)
+    if result.get("state") in ENDED:
+        return str(result["state"]), str(result.get("reason") or "")
+    if result:
+        problems.append(f"{folder / 'result.json'} names no state that a trial ends in: {result.get('state')!r}")
     if (folder / SCORES).exists():
         return "complete", ""
     return ("running" if alive else "waiting"), ""
 
 
-def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """The rows of `epochs.jsonl`; empty before the first epoch is over."""
+def read_epochs(folder: Path, problems: list[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of `epochs.jsonl`, up to the first that is damaged; empty before the first epoch is over."""
+    return read_rows(folder / "epochs.jsonl", problems)
+
+
+def _metrics(path: Path, attacks: frozenset[str] | None) -> dict[str, dict[str, float]]:
     try:
-        lines = (folder / "epochs.jsonl").read_text(encoding="utf-8").splitlines()
+        modified = path.stat().st_mtime_ns
     except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in lines]
-
-
-def _metrics(path: Path, attacks: frozenset[str]) -> dict[str, dict[str, float]]:
-    return _metrics_of_version(path, attacks, path.stat().st_mtime_ns)
+        raise ValueError(f"{path} is missing") from None
+    return _metrics_of_version(path, attacks, modified)
 
 
 @lru_cache(maxsize=4096)
-def _metrics_of_version(path: Path, attacks: frozenset[str], _modified: int) -> dict[str, dict[str, float]]:
+def _metrics_of_version(path: Path, attacks: frozenset[str] | None, _modified: int) -> dict[str, dict[str, float]]:
     scores = read_scores(path)
-    return {split: measure(scores, split, worst_of=attacks) for split in ("validation", "test")}
+    try:
+        return {split: measure(scores, split, worst_of=attacks) for split in ("validation", "test")}
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -11,6 +11,8 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from trainables.names import as_key
+
 WORKFLOW = "workflowType=machine_learning"
 COMPARABLE = 100
 """Runs that fit into one comparison's address."""
@@ -44,11 +46,11 @@ def comparison(experiment: str, run_ids: Sequence[str]) -> str:
 
 def view_tag(study: str, objectives: Sequence[str]) -> tuple[str, str]:
     """Name and value of the experiment's tag that `trials` and `charts` refer to."""
-    metrics = [f"metrics.`{split}/{name}`" for split in ("validation", "test") for name in objectives]
+    metrics = [f"metrics.`{as_key(f'{split}/{name}')}`" for split in ("validation", "test") for name in objectives]
     columns = ["params.`lam`", "params.`step_size`", *metrics, "tags.`state`"]
     state = {
         "searchFilter": f"tags.study = '{study}'",
-        "orderByKey": f"metrics.`validation/{objectives[1]}`",
+        "orderByKey": f"metrics.`{as_key(f'validation/{objectives[1]}')}`",
         "orderByAsc": True,
         "startTime": "ALL",
         "lifecycleFilter": "Active",

@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 from analysis.front import Front
 from study.front import front_of, refresh_front
 from study.storage.directory import StudyDirectory
-from study.storage.summaries import TrialSummary, searched_parameters, summarise_trial
+from study.storage.reading import UnreadableFileError, read_object_if_any
+from study.storage.summaries import TrialSummary, searched_parameters, summarise_trial, trial_folders
 from study.tracking.links import view_tag
 from study.tracking.store import PROJECT, experiment_of, find_runs, flatten, read_link, write_link
 from study.tracking.study_report import describe, hypervolumes, write_front_report
 from study.tracking.trial_report import copy_files, draw_figures
+from trainables.names import as_key
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -80,10 +82,10 @@ class Projection:
         alive = not final and self.directory.owner() is not None
         if STUDY not in self.runs:
             self._create_study_run()
-        for folder in self.directory.trials.glob("*"):
+        for folder in trial_folders(self.directory):
             # Every file of a trial is renamed into its folder, whose own time therefore tells of all of them.
             stamp = (_modified(folder), alive)
-            if stamp != self._stamps.get(folder.name) and (folder / "config.json").exists():
+            if stamp != self._stamps.get(folder.name):
                 self._update_trial(summarise_trial(folder, self.searched, alive))
                 self._stamps[folder.name] = stamp
         self._update_front(final)
@@ -107,9 +109,9 @@ class Projection:
     # The study's own run -----------------------------------------------------------------------------------------
 
     def _create_study_run(self) -> None:
-        environment = self.directory.read_json("environment.json")
+        environment = read_object_if_any(self.directory.path / "environment.json")
         commit = str(environment.get("code", "")).removesuffix("+changes")
-        ends = [self._end(path.parent.name) for path in self.directory.trials.glob("*/config.json")]
+        ends = [self._end(path.name) for path in trial_folders(self.directory)]
         # Not the file's time alone: a copied folder is younger than what happened in it. The same goes for trials.
         started = min([_milliseconds(self.directory.path / "environment.json"), *ends])
         self._create_run(STUDY, self.directory.name, started, {"mlflow.source.git.commit": commit})
@@ -123,9 +125,9 @@ class Projection:
         run_id = self.runs[STUDY].info.run_id
         # A study may be given more trials later, and MLflow never lets a parameter change: so that is a tag.
         settings = flatten(self.study_file.model_dump(mode="json", exclude={"trials"}))
-        settings |= flatten(self.directory.read_json("environment.json"))
+        settings |= flatten(read_object_if_any(self.directory.path / "environment.json"))
         recorded = self.runs[STUDY].data.params
-        self._log(STUDY, params={name: value for name, value in settings.items() if name not in recorded})
+        self._log(STUDY, params={name: value for name, value in settings.items() if as_key(name) not in recorded})
         self.client.log_artifact(run_id, str(self.directory.path / "study.yaml"))
         self._set_state(STUDY, state, self._last_end())
         self._log(STUDY, tags={"trials": str(self.study_file.trials)})
@@ -158,7 +160,8 @@ class Projection:
             for folder in (report, str(self.directory.front)):
                 self.client.log_artifacts(run_id, folder, "front")
         self._send_hypervolumes(complete)
-        self._log(STUDY, tags={"mlflow.note.content": describe(front, self.experiment, run_id)})
+        take_home = self.directory.command("export", "--pick", "knee", "--out", "knee")
+        self._log(STUDY, tags={"mlflow.note.content": describe(front, self.experiment, run_id, take_home)})
 
     def _has_a_point(self, trial: TrialSummary) -> bool:
         """Whether the trial can be on a front."""
@@ -199,6 +202,8 @@ class Projection:
         self._log(name, tags={"reason": trial.reason, "digest": digest})
 
     def _params(self, trial: TrialSummary) -> dict[str, str]:
+        if not trial.planned_epochs:
+            return {}  # its configuration cannot be read, and MLflow never lets a parameter change
         config = self.directory.read_json(f"trials/{trial.trial}/config.json")
         params = {
             "lam": trial.lam,
@@ -217,7 +222,9 @@ class Projection:
             trained += row["train_seconds"]
             timestamp = self.runs[trial.trial].info.start_time + int(trained * 1000)
             if row["epoch"] > sent:
-                numbers = {name: value for name, value in row.items() if name not in ("epoch", "stage")}
+                numbers = {
+                    name: value for name, value in row.items() if name != "epoch" and isinstance(value, int | float)
+                }
                 metrics += [_metric(name, value, timestamp, row["epoch"]) for name, value in numbers.items()]
         return metrics
 
@@ -239,7 +246,7 @@ class Projection:
         """When a trial ended, in ms since the epoch; the time of its folder when that is not recorded."""
         try:
             return int(self.directory.read_json(f"trials/{trial}/result.json")["finished"] * 1000)
-        except FileNotFoundError:
+        except (FileNotFoundError, UnreadableFileError, KeyError, TypeError, ValueError):
             return _milliseconds(self.directory.trial(trial))
 
     # MLflow ------------------------------------------------------------------------------------------------------
@@ -282,8 +289,12 @@ class Projection:
 
         parts = (
             batched([metric for metric in metrics if math.isfinite(metric.value)], METRICS_PER_REQUEST),
-            batched([Param(name, value) for name, value in (params or {}).items()], NAMES_PER_REQUEST),
-            batched([RunTag(name, value) for name, value in (tags or {}).items() if value], NAMES_PER_REQUEST),
+            batched(
+                [Param(as_key(name), storable(value)) for name, value in (params or {}).items()], NAMES_PER_REQUEST
+            ),
+            batched(
+                [RunTag(name, storable(value)) for name, value in (tags or {}).items() if value], NAMES_PER_REQUEST
+            ),
         )
         for request in itertools.zip_longest(*parts, fillvalue=()):
             self.client.log_batch(self.runs[key].info.run_id, *request)
@@ -292,7 +303,12 @@ class Projection:
 def _metric(name: str, value: float, timestamp: int, step: int) -> Metric:
     from mlflow.entities import Metric
 
-    return Metric(name, value, timestamp, step)
+    return Metric(as_key(name), value, timestamp, step)
+
+
+def storable(text: str) -> str:
+    """A value that a database takes: without NUL and the lone surrogates of file names that are no UTF-8."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def batched(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -140,7 +140,9 @@ def input_example(view: dict[str, Any]) -> str:
 
 
 def aliases_of(front: Front, point: TrialPoint) -> tuple[str, ...]:
-    """The names that a trial earns in its study."""
+    """The names that a trial earns in its study; none where its models have learned nothing."""
+    if front.doubt:
+        return ()
     holders: Iterable[TrialPoint] = (front.knee, front.most_accurate, front.most_robust)
     return tuple(alias for alias, holder in zip(ALIASES, holders, strict=True) if holder.trial == point.trial)
 

@@ -56,6 +56,11 @@ def read_link(directory: StudyDirectory) -> Link | None:
         return Link(**directory.read_json(LINK))
     except FileNotFoundError:
         return None
+    except TypeError:
+        raise StudyError(
+            f"{directory.path / LINK} is no link to MLflow; delete it, and give --mlflow and --project where they are "
+            "not the usual ones"
+        ) from None
 
 
 def write_link(directory: StudyDirectory, uri: str, project: str, runs: dict[str, str]) -> Link:

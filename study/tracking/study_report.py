@@ -28,8 +28,8 @@ def hypervolumes(metrics: Sequence[Mapping[str, float]], objectives: Sequence[st
     return [pareto.hypervolume(losses[: count + 1], corner) for count in range(len(rows))]
 
 
-def describe(front: Front, experiment: str, run_id: str) -> str:
-    """Markdown for the run's Overview."""
+def describe(front: Front, experiment: str, run_id: str, take_home: str) -> str:
+    """Markdown for the run's Overview. take_home: the command that exports the knee."""
     rows = [_row(point, front.objectives, ", ".join(front.roles(point))) for point in front.shown]
     titles = [f"{split} {name}" for split in ("validation", "test") for name in front.objectives]
     header = ["trial", "λ", "h", *titles, ""]
@@ -50,13 +50,15 @@ def describe(front: Front, experiment: str, run_id: str) -> str:
             f"Chosen on validation images; test images are only reported. Hypervolume {front.hypervolume:.4g} "
             f"(reference point {', '.join(f'{value:g}' for value in front.reference_point)}).",
             "",
-            f"Take the knee home: `nt-study export {front.study} --pick knee --out DIR`",
+            *([] if front.doubt else [f"Take the knee home: `{take_home}`"]),
         ]
     )
 
 
 def _summary(front: Front) -> list[str]:
     """What the study found, in a line or two: MLflow folds all but the first lines of a description."""
+    if front.doubt:
+        return [f"**{front.doubt[0].upper()}{front.doubt[1:]}.**"]
     knee, before = front.knee, front.baseline
     setting = f"λ = {knee.lam:.2g}, h = {knee.step_size:.2g}" if knee.lam else "λ = 0"
     lines = [f"**The knee is `{knee.trial}`** ({setting})."]

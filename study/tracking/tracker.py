@@ -82,8 +82,8 @@ class Tracker:
         if self._thread.is_alive():
             self.problem = self.problem or f"no answer within {timeout:g} s"
         if self.problem:
-            name = self.directory.name
-            self.warn(f"MLflow's record of this study is incomplete; complete it with: nt-study sync {name}")
+            remedy = self.directory.command("sync")
+            self.warn(f"MLflow's record of this study is incomplete; complete it with: {remedy}")
 
     def _run(self) -> None:
         while not self._closing.is_set():

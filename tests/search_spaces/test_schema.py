@@ -25,9 +25,10 @@ def test_every_preset_of_every_baseline_is_valid(baseline: str) -> None:
         assert study.first_points, "some points are evaluated before the sampler chooses"
 
 
-def test_a_frozen_study_file_reads_back_equal() -> None:
+def test_a_frozen_study_file_reads_back_equal(tmp_path: Path) -> None:
     study = load_study_file("hyperiqa", overrides={"trials": 7, "seed": 3})
-    assert read_frozen(study.to_yaml(), "test") == study
+    (tmp_path / "study.yaml").write_text(study.to_yaml(), encoding="utf-8")
+    assert read_frozen(tmp_path / "study.yaml", "test") == study
 
 
 def test_a_study_file_lies_over_its_preset(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from search_spaces.schema import Sampler
 from study.errors import StudyError
 from study.search.durable import DurableSearch, check_storage, objective_values, retry_failed
 from study.search.samplers import MIXTURE_VALUES
+from study.storage.summaries import summarise
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores, write_scores
 
@@ -94,6 +95,19 @@ def test_a_process_that_vanished_is_told_failed_too(search: DurableSearch) -> No
     search.on_trial_complete("a", error=True)
     assert told(search.directory)[0].state == TrialState.FAIL
     assert "out of memory, or its node was lost" in told(search.directory)[0].user_attrs["reason"]
+
+
+def test_a_trial_that_fails_in_its_set_up_is_told_with_its_point_and_reason(search: DurableSearch) -> None:
+    """It wrote no configuration, and a full disk left its error empty; `status` and MLflow see it nevertheless."""
+    suggestion = suggest(search, "a")
+    name, point = suggestion["trial"], suggestion["point"]
+    search.directory.trial(name).mkdir(parents=True)
+    (search.directory.trial(name) / "error.txt").touch()
+    search.said["a"] = "ValueError: there is no file set/ok.csv"
+    search.on_trial_complete("a", error=True)
+    (failed,) = [trial for trial in summarise(search.directory) if trial.trial == name]
+    assert (failed.state, failed.reason) == ("failed", "ValueError: there is no file set/ok.csv")
+    assert (failed.lam, failed.step_size) == (point["lam"], point["step_size"])
 
 
 def test_an_objective_that_is_not_a_number_is_told_failed(search: DurableSearch) -> None:
