@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,11 +18,13 @@ import scipy.stats
 from analysis.attack_series import series_over
 from analysis.changes import Claim, change_of, over_seeds, seed_changes, verdict
 from analysis.front import TrialPoint
+from analysis.identity import evidence_of, once
 from analysis.labels import number
 from analysis.metrics import Interval, value
 from analysis.paper import BLACK_BOX
 from analysis.report_figures import SPLIT, StudyResult
 from analysis.tables import Pair, suffixed
+from trainables.objectives import DEFAULT_ATTACK
 from trainables.record import CONTROL
 
 CONTROLS = ("noise", "transfer")
@@ -36,6 +38,8 @@ class Evidence:
     case: str
     change: Interval
     by_seed: tuple[float, ...]
+    identity: str = ""
+    """Digest of the scores behind it: models that several studies share are one case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,11 @@ def findings(pairs: Sequence[Pair], results: Sequence[StudyResult]) -> list[Find
             evidence=_per_attack(pairs, "rmse_attacked", _is_graded),
         ),
     ]
-    return [finding for finding in found if finding.evidence]
+    return [
+        replace(finding, evidence=tuple(once([(one.identity, one) for one in finding.evidence])))
+        for finding in found
+        if finding.evidence
+    ]
 
 
 def as_text(found: Sequence[Finding], results: Sequence[StudyResult]) -> str:
@@ -82,7 +90,8 @@ def as_text(found: Sequence[Finding], results: Sequence[StudyResult]) -> str:
         "",
         f"Studies: {studies}. A model's name stands for its study's knee (or most robust trial, where that is λ = 0) "
         f"against λ = 0; chosen on validation images, measured on {SPLIT} images. "
-        "A claim holds in a case where the whole 95 % interval lies on its side of 0, does not hold where it lies on "
+        "Models that studies share count once. A claim holds in a case where the whole 95 % interval lies on its side "
+        "of 0, does not hold where it lies on "
         "the other side, and is undecided where the interval holds 0 or cannot be given. Intervals are over training "
         "seeds (Student's t, differences paired by seed, the seed that the trials were chosen on among them); with one "
         "seed differences have intervals over images, correlations and Table S7 none.",
@@ -264,7 +273,10 @@ def _name(pair: Pair, label: str) -> str:
 
 def _change(case: str, pair: Pair, metric: str) -> Evidence:
     by_seed = tuple(seed_changes(pair, SPLIT, metric))
-    return Evidence(case=case, change=change_of(pair, SPLIT, metric), by_seed=by_seed)
+    attack = metric.partition("/")[2] or DEFAULT_ATTACK
+    identity = evidence_of((*pair.without, *pair.nt), SPLIT, attack)
+    # Cases of one model may differ in the metric's attack, whose name then belongs to what is counted.
+    return Evidence(case=case, change=change_of(pair, SPLIT, metric), by_seed=by_seed, identity=f"{identity} {metric}")
 
 
 def _white_against_black(pair: Pair) -> Evidence | None:
@@ -280,7 +292,9 @@ def _white_against_black(pair: Pair) -> Evidence | None:
         return float(over_white - over_black)
 
     by_seed = tuple(gap(nt) - gap(without) for without, nt in zip(pair.without, pair.nt, strict=False))
-    return Evidence(case=pair.name, change=over_seeds(by_seed), by_seed=by_seed)
+    labels = [name.partition("/")[2] or DEFAULT_ATTACK for name in (*white, *black)]
+    identity = " ".join(evidence_of((*pair.without, *pair.nt), SPLIT, label) for label in labels)
+    return Evidence(case=pair.name, change=over_seeds(by_seed), by_seed=by_seed, identity=identity)
 
 
 def _varying(results: Sequence[StudyResult], parameter: str) -> list[StudyResult]:
@@ -313,7 +327,11 @@ def _trends(
         found = over_seeds(correlations)
         low, high = np.clip([found.low, found.high], -1.0, 1.0)
         change = Interval(value=found.value, low=float(low), high=float(high))
-        evidence.append(Evidence(case=result.front.study, change=change, by_seed=tuple(correlations)))
+        # In whatever order the studies ran the trials.
+        identity = " ".join(sorted(evidence_of(of, SPLIT) for _, of in tables))
+        evidence.append(
+            Evidence(case=result.front.study, change=change, by_seed=tuple(correlations), identity=identity)
+        )
     return tuple(evidence)
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from analysis.attack_series import Attacks
 from analysis.comparable import require_same_data
+from analysis.identity import evidence_of, once
 from analysis.labels import number, title
 from analysis.metrics import interval, value
 from analysis.paper import ATTACKS, BLACK_BOX, WHITE_BOX, printed
@@ -167,7 +168,7 @@ def average_table(pairs: Sequence[Pair], split: str) -> Table:
             if own
         ),
         notes=(
-            "White box: fgsm, perceptual. Black box: uap, kor. Every study and measured attack counts once; "
+            "White box: fgsm, perceptual. Black box: uap, kor. Every model and measured attack counts once; "
             "negative ΔRMSE and positive ΔSROCC are better.",
         ),
     )
@@ -175,7 +176,14 @@ def average_table(pairs: Sequence[Pair], split: str) -> Table:
 
 def _average(pairs: Sequence[Pair], split: str, name: str, attacks: Sequence[str]) -> Cell:
     pairs_of = [(pair, suffixed(name, attack)) for pair in pairs for attack in attacks if attack in pair.attacks]
-    changes = [_mean(pair.nt, split, of) - _mean(pair.without, split, of) for pair, of in pairs_of]
+    digests = [
+        f"{evidence_of((*pair.without, *pair.nt), split, of.partition('/')[2] or DEFAULT_ATTACK)} {of}"
+        for pair, of in pairs_of
+    ]
+    changes = [
+        _mean(pair.nt, split, of) - _mean(pair.without, split, of)
+        for pair, of in once(list(zip(digests, pairs_of, strict=True)))
+    ]
     return Cell(metric=name, entries=(Entry(value=float(np.mean(changes))),) if changes else ())
 
 
