@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
-import pytest
-from command_line import run_here
 from written_study import write_study
 
+from analysis.findings import findings
+from analysis.report import report_pairs
+from analysis.tables import average_table
+from study.commands.report import _result
+from study.storage.directory import StudyDirectory
 
-def test_identical_models_count_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+
+def test_identical_models_count_once(tmp_path: Path) -> None:
     demo = write_study(tmp_path, "demo")
     shutil.copytree(demo.path, tmp_path / "mine")
+    both = [_result(demo), _result(StudyDirectory(tmp_path / "mine"))]
 
-    def counted(*studies: str) -> list[str]:
-        out = tmp_path / "-".join(studies)
-        code, _, said = run_here(monkeypatch, capsys, "report", *studies, "--studies", tmp_path, "--out", out)
-        assert code == 0, said
-        return re.findall(
-            r"(?m)^\|[^|\n]+\|[^|\n]+((?:\| \d+ )+\|)$", (out / "findings.md").read_text(encoding="utf-8")
-        )
+    def counted(count: int) -> dict[str, int]:
+        results = both[:count]
+        return {one.statement: len(one.evidence) for one in findings(report_pairs(results), results)}
 
-    alone = counted("demo")
-    assert alone and counted("mine", "demo") == alone
+    assert counted(2) == counted(1) and sum(counted(1).values()) > 3
+    one, two = (average_table(report_pairs(both[:count]), "test").rows for count in (1, 2))
+    assert one == two
