@@ -271,12 +271,15 @@ def _name(pair: Pair, label: str) -> str:
     return str(pair.suite.get(label, {"name": label})["name"])
 
 
-def _change(case: str, pair: Pair, metric: str) -> Evidence:
+def _change(case: str, pair: Pair, metric: str, setting: str = "") -> Evidence:
+    """setting: what tells trials of one study apart, beside their scores."""
     by_seed = tuple(seed_changes(pair, SPLIT, metric))
     attack = metric.partition("/")[2] or DEFAULT_ATTACK
     identity = evidence_of((*pair.without, *pair.nt), SPLIT, attack)
     # Cases of one model may differ in the metric's attack, whose name then belongs to what is counted.
-    return Evidence(case=case, change=change_of(pair, SPLIT, metric), by_seed=by_seed, identity=f"{identity} {metric}")
+    return Evidence(
+        case=case, change=change_of(pair, SPLIT, metric), by_seed=by_seed, identity=f"{identity} {metric} {setting}"
+    )
 
 
 def _white_against_black(pair: Pair) -> Evidence | None:
@@ -349,5 +352,5 @@ def _per_step_size(results: Sequence[StudyResult]) -> tuple[Evidence, ...]:
                 data=result.data,
             )
             case = f"{result.front.study}, h = {point.step_size:g}"
-            evidence.append(_change(case, pair, "rmse_attacked"))
+            evidence.append(_change(case, pair, "rmse_attacked", setting=f"h = {point.step_size:g}"))
     return tuple(evidence)
