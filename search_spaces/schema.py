@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from trainables.config import BASELINE, Recipe, TrialConfig
+from trainables.config import BASELINE, Recipe, TrialConfig, ViewRule
 from trainables.files import whole_path, whole_url
 from trainables.objectives import DEFAULT_ATTACK, WORST, objective
 
@@ -106,6 +106,9 @@ class StudyFile(_Part):
     skip_unreadable: bool = False
     """Leave out images that cannot be read, and say which, instead of refusing the data set."""
     split: Split = Split()
+    views: ViewRule = "by_name"
+    """Where images' crops lie when they are scored (`trainables/views.py`). New studies say `grid`; one that says
+    nothing began before there was a choice."""
     seed: int = Field(default=0, ge=0)
     trials: int = Field(default=12, ge=1)
     """NT trials, beside the λ=0 baseline that is always part of a study."""
@@ -238,6 +241,7 @@ class StudyFile(_Part):
             lam=0.0 if is_baseline else point["lam"],
             step_size=self.default_step_size if is_baseline else point["step_size"],
             seed=self.seed,
+            views=self.views,
             attacks=self.attacks,
         )
 
@@ -315,7 +319,7 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     of_size = dict(room["sizes"][size])
     recipes = of_size.pop("recipes")
     chosen["recipe"] = _recipe(chosen.get("recipe", {}), recipes, f"{baseline} at size {size}")
-    return validate(_merge(of_size, chosen), source).with_whole_paths()
+    return validate(_merge({"views": "grid", **of_size}, chosen), source).with_whole_paths()
 
 
 def _lay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,13 +80,13 @@ def _look_again(
 ) -> tuple[TrialConfig, Scorer, pd.DataFrame, torch.Tensor]:
     """The trial's configuration and model, rows of test images, and the first view of each, (N, 3, H, W) in [0, 1]."""
     config = trial_config_from_dict(directory.read_json(f"trials/{trial}/config.json"))
-    model = create_model(config.model, size=config.size)
+    model = create_model(config.model, size=config.size, names_seed=config.names_seed)
     model.load_state_dict(safetensors.torch.load_file(directory.weights(trial)))
     model.eval()
     store, split = _images_of(directory)
     rows = example_rows(split, count)
     views = [
-        image_views(store[index], model.input_spec, seed=config.seed, image=image)[:1]
+        image_views(store[index], model.input_spec, image=str(image))[:1]
         for index, image in zip(rows["index"], rows["image"], strict=True)
     ]
     return config, model, rows, torch.cat(views).float() / 255

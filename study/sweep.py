@@ -96,8 +96,11 @@ def sweep(directory: StudyDirectory, seeds: int, console: Console, mlflow: str |
 
 
 def is_same(launched: StudyFile, now: StudyFile) -> bool:
-    """Whether two sweeps are one: on which trials the full suite runs, and further attacks in it, may come later."""
-    later = {"full_suite": now.full_suite, "suite": now.suite}
+    """Whether two sweeps are one: on which trials the full suite runs, and further attacks in it, may come later.
+
+    One that began before views lay on a grid goes on as it began.
+    """
+    later = {"full_suite": now.full_suite, "suite": now.suite, "views": now.views}
     return grown(launched.suite, now.suite) and launched.model_copy(update=later) == now
 
 

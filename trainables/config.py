@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+ViewRule = Literal["grid", "by_name"]
 FORBID_UNKNOWN: dict[str, Any] = {"extra": "forbid"}
 
 
@@ -176,6 +177,9 @@ class TrialConfig:
     step_size: float
     """h, the finite difference's step in ImageNet-normalised units."""
     seed: int
+    views: ViewRule = "by_name"
+    """Where an image's crops lie in validation and test: `grid`; `by_name` is what a record that does not say followed,
+    places drawn from the seed and the image's name."""
     attacks: dict[str, dict[str, Any]]
     """The attacks of the record: label -> {"name": …, parameters}; the label `fgsm` is the search's probe."""
     mixture: Mixture | None = None
@@ -184,6 +188,11 @@ class TrialConfig:
     def __post_init__(self) -> None:
         _require(self.lam >= 0 and math.isfinite(self.lam), f"lam must be finite and at least 0, got {self.lam}")
         _require(self.step_size > 0, f"step_size must be positive, got {self.step_size}")
+
+    @property
+    def names_seed(self) -> int | None:
+        """`InputSpec.names_seed` of the trial's model."""
+        return self.seed if self.views == "by_name" else None
 
     @property
     def is_baseline(self) -> bool:

@@ -44,41 +44,40 @@ def evaluate(
     attacks: Mapping[str, Attack | Images],
     *,
     batch_size: int = 64,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """The score table (`record.SCHEMA`) of `rows` under each attack; images in the order of `rows`, attack by attack.
 
     images: `images[i]` is (H, W, 3) uint8. rows: `index` (position in `images`), `image`, `content`, `split`, `mos`
     (0..100). attacks: label -> an attack, or ready-made adversaries by the same positions. batch_size: views at a
-    time, fewer where memory asks for it (`memory.py`). seed: of the views' positions. An attack's control, where it
-    has one, is recorded too, as `<label>_control`.
+    time, fewer where memory asks for it (`memory.py`). An attack's control, where it has one, is recorded too, as
+    `<label>_control`.
 
     Scores in evaluation mode; afterwards the model's mode, parameters, `.grad` and BatchNorm statistics are as before.
     Raises ValueError for rows without a column, no attacks, scores that are not finite.
     """
     controls = {label + CONTROL: attack.control for label, attack in attacks.items() if isinstance(attack, Attack)}
     controlled = {**attacks, **{label: control for label, control in controls.items() if control}}
-    return _score_table(model, images, rows, controlled, batch_size, seed, thorough=True)
+    return _score_table(model, images, rows, controlled, batch_size, thorough=True)
 
 
 def probe(
-    model: Scorer, images: Images, rows: pd.DataFrame, attack: Attack, *, batch_size: int = 64, seed: int = 0
+    model: Scorer, images: Images, rows: pd.DataFrame, attack: Attack, *, batch_size: int = 64
 ) -> dict[str, float]:
     """The metrics (`objectives.measure`) of `rows`, all of one split, under one attack: cheap enough for every epoch.
 
     Leaves out the 8-bit score and SSIM.
     """
-    table = _score_table(model, images, rows, {DEFAULT_ATTACK: attack}, batch_size, seed, thorough=False)
+    table = _score_table(model, images, rows, {DEFAULT_ATTACK: attack}, batch_size, thorough=False)
     return measure(table, str(table["split"].iloc[0]))
 
 
-def clean_scores(model: Scorer, images: Images, rows: pd.DataFrame, *, batch_size: int = 64, seed: int = 0) -> Numbers:
+def clean_scores(model: Scorer, images: Images, rows: pd.DataFrame, *, batch_size: int = 64) -> Numbers:
     """(len(rows),) clean scores of `rows` (`index` and `image` are read), by a forward pass alone."""
     parts, owners = [], []
     spec = model.input_spec
     with undisturbed(model), torch.no_grad():
         batch_size = fitting_batch_size(model, spec.height, spec.width, at_most=batch_size)
-        for batch in _batches(model, images, rows, batch_size, seed):
+        for batch in _batches(model, images, rows, batch_size):
             parts.append(_finite(model(batch.images), "clean scores"))
             owners.append(batch.owners)
     return _mean_over_views(np.concatenate(owners), np.concatenate(parts), len(rows))
@@ -100,7 +99,6 @@ def _score_table(
     rows: pd.DataFrame,
     attacks: Mapping[str, Attack | Images],
     batch_size: int,
-    seed: int,
     *,
     thorough: bool,
 ) -> pd.DataFrame:
@@ -113,11 +111,11 @@ def _score_table(
     with undisturbed(model):
         batch_size = fitting_batch_size(model, spec.height, spec.width, at_most=batch_size)
         replays = {
-            label: _batches(model, attack, rows, batch_size, seed)
+            label: _batches(model, attack, rows, batch_size)
             for label, attack in attacks.items()
             if not isinstance(attack, Attack)
         }
-        for batch in _batches(model, images, rows, batch_size, seed):
+        for batch in _batches(model, images, rows, batch_size):
             clean = clean_pass(model, batch.images)
             owners.append(batch.owners)
             of_clean.append(
@@ -193,11 +191,11 @@ def _mean_over_views(owners: Positions, values: Numbers, num_images: int) -> Num
     return np.bincount(owners, values, num_images) / np.bincount(owners, minlength=num_images)
 
 
-def _batches(model: Scorer, images: Images, rows: pd.DataFrame, batch_size: int, seed: int) -> Iterator[_Batch]:
+def _batches(model: Scorer, images: Images, rows: pd.DataFrame, batch_size: int) -> Iterator[_Batch]:
     views: list[Tensor] = []
     owners: list[int] = []
     for owner, (index, image) in enumerate(zip(rows["index"], rows["image"], strict=True)):
-        for view in image_views(images[int(index)], model.input_spec, seed=seed, image=str(image)):
+        for view in image_views(images[int(index)], model.input_spec, image=str(image)):
             views.append(view)
             owners.append(owner)
             if len(views) == batch_size:

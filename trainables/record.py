@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainables.config import TrialConfig
 from trainables.files import write_atomically
 
 CONTROL = "_control"
@@ -25,8 +26,11 @@ WEIGHTS = "model.safetensors"
 START_WEIGHTS = "start.safetensors"
 """The baseline's weights before its last stage: where the other trials start when `init` is `baseline`."""
 
-VERSION = 1
-"""Raised when a column's meaning changes or one goes; readers refuse other versions."""
+VERSION = 2
+"""Raised when a column's meaning changes or one goes. Version 1 did not say where an image's views lie, and cut them by
+its name; readers take it as that and refuse other versions."""
+VIEWS = "views"
+"""The view rule's key in a score table's metadata (`config.ViewRule`)."""
 
 SCHEMA = pa.schema(
     [
@@ -51,11 +55,16 @@ _METADATA_KEY = b"nt_study_scores_metadata"
 _VERSION_KEY = b"nt_study_scores_version"
 
 
+def metadata_of(config: TrialConfig) -> dict[str, str]:
+    """What a trial's table says beside its rows."""
+    return {"trial": config.trial, VIEWS: config.views}
+
+
 def write_scores(target: Path | str | IO[bytes], frame: pd.DataFrame, metadata: Mapping[str, str]) -> None:
     """Write a score table as Parquet; a path is replaced whole or not at all.
 
-    metadata: what the rows do not say (trial, seed, ...), kept in the file. Raises ValueError for a frame that lacks a
-    column of `SCHEMA`, has another one, or holds values that a column does not take.
+    metadata: what the rows do not say (trial, view rule, …), kept in the file. Raises ValueError for a frame that lacks
+    a column of `SCHEMA`, has another one, or holds values that a column does not take.
     """
     _require_columns(frame.columns, "the frame")
     try:
@@ -88,14 +97,15 @@ def read_scores(source: Path | str | IO[bytes]) -> pd.DataFrame:
         raise ValueError(f"{name} cannot be read as a score table: {error}") from error
     metadata = table.schema.metadata or {}
     version = metadata.get(_VERSION_KEY, b"none").decode()
-    if version != str(VERSION):
+    if version not in ("1", str(VERSION)):
         raise ValueError(
-            f"{name} is a score table of version {version}, this program reads version {VERSION}; "
+            f"{name} is a score table of version {version}, this program reads versions 1 and {VERSION}; "
             "evaluate the trial again to have it rewritten"
         )
     _require_columns(table.column_names, name)
     frame = table.to_pandas()
-    frame.attrs.update(json.loads(metadata.get(_METADATA_KEY, b"{}")))
+    said = {VIEWS: "by_name"} if version == "1" else {}
+    frame.attrs.update(said | json.loads(metadata.get(_METADATA_KEY, b"{}")))
     return frame
 
 

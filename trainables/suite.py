@@ -24,7 +24,7 @@ from trainables.data.store import ImageStore
 from trainables.evaluate import evaluate
 from trainables.models import create_model
 from trainables.models.scorer import Scorer, Size
-from trainables.record import SCORES, WEIGHTS, read_scores, write_scores
+from trainables.record import SCORES, WEIGHTS, metadata_of, read_scores, write_scores
 from trainables.surrogates import Surrogate, load_surrogate, train_surrogate
 from trainables.views import Images
 
@@ -121,14 +121,14 @@ def attack_trial(
     missing = {label: attack for label, attack in attacks.items() if label not in set(scores["attack"])}
     if missing:
         model = load_trial_model(config, folder).to(device)
-        added = evaluate(model, images, rows[rows["split"] != "train"], missing, seed=config.seed)
-        write_scores(folder / SCORES, pd.concat([scores, added], ignore_index=True), {"trial": config.trial})
+        added = evaluate(model, images, rows[rows["split"] != "train"], missing)
+        write_scores(folder / SCORES, pd.concat([scores, added], ignore_index=True), metadata_of(config))
     return list(missing)
 
 
 def load_trial_model(config: TrialConfig, folder: Path) -> Scorer:
     """The model that a finished trial ships, in evaluation mode."""
-    model = create_model(config.model, size=config.size)
+    model = create_model(config.model, size=config.size, names_seed=config.names_seed)
     model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
     return model.eval()
 

@@ -127,6 +127,7 @@ def train_surrogate(
         lam=0.0,
         step_size=0.01,
         seed=seed,
+        views="grid",
         attacks={},
     )
 

@@ -30,7 +30,7 @@ from trainables.models import create_model
 from trainables.models.published import load_weights
 from trainables.models.scorer import Scorer
 from trainables.objectives import DEFAULT_ATTACK
-from trainables.record import SCORES, START_WEIGHTS, WEIGHTS, write_scores
+from trainables.record import SCORES, START_WEIGHTS, WEIGHTS, metadata_of, write_scores
 from trainables.seeding import derive_seed
 from trainables.train import Training
 
@@ -85,8 +85,8 @@ class Trial:
         model = self.training.model
         model.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
         rows = pd.concat([self.rows["validation"], self.rows["test"]])
-        scores = evaluate(model, self.images, rows, self.attacks, seed=self.config.seed)
-        write_scores(self.folder / SCORES, scores, {"trial": self.config.trial})
+        scores = evaluate(model, self.images, rows, self.attacks)
+        write_scores(self.folder / SCORES, scores, metadata_of(self.config))
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         return scores
 
@@ -134,7 +134,7 @@ def starting_model(config: TrialConfig, start: Path | None) -> Scorer:
     """The model a trial begins with: fresh from its seed, with ImageNet weights, or from the baseline's folder."""
     init = config.recipe.start(is_baseline=config.is_baseline)
     torch.manual_seed(derive_seed(config.seed, "init"))
-    model = create_model(config.model, size=config.size, pretrained=init == "imagenet")
+    model = create_model(config.model, size=config.size, pretrained=init == "imagenet", names_seed=config.names_seed)
     if init != "baseline" and config.recipe.weights is not None:
         load_weights(model, config.recipe.weights)
     if init == "baseline":

@@ -1,4 +1,4 @@
-"""The views of an image that a model scores: stored crops, or the whole image resized once."""
+"""The views of an image that a model scores: crops on a fixed grid, or the whole image resized once."""
 
 from __future__ import annotations
 
@@ -20,28 +20,49 @@ class Images(Protocol):
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]: ...
 
 
-def image_views(pixels: NDArray[np.uint8], spec: InputSpec, *, seed: int, image: str) -> Tensor:
+def image_views(pixels: NDArray[np.uint8], spec: InputSpec, *, image: str) -> Tensor:
     """(views, 3, height, width) uint8 views of one image, as `spec` asks for.
 
-    pixels: (H, W, 3) uint8. Crop positions derive from `seed` and the image's name alone, so a clean image and its
-    adversarial version are cut at the same places. An image that already has the view's size is its own only view.
-    Raises ValueError for an image too small to be cropped.
+    pixels: (H, W, 3) uint8. Where crops lie follows from the image's size, so that equal pixels have equal views
+    whatever they are called, and a clean image and its adversarial version are cut at the same places. An image that
+    already has the view's size is its own only view. image: its name, for messages; only a `spec` with a `names_seed`
+    cuts by it. Raises ValueError for an image too small to be cropped.
     """
-    whole = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
+    height, width = pixels.shape[:2]
     size = (spec.height, spec.width)
-    if whole.shape[1:] == size:
-        return whole[None]
-    if spec.mode == "resize":
-        return F.interpolate(whole[None], size=size, mode="bilinear", antialias=True)
-    corners = _corners(spec, whole.shape[1], whole.shape[2], derive_seed(seed, "views", image), image)
-    return torch.stack([whole[:, top : top + spec.height, left : left + spec.width] for top, left in corners])
-
-
-def _corners(spec: InputSpec, height: int, width: int, seed: int, image: str) -> NDArray[np.int64]:
+    if spec.mode == "resize" or (height, width) == size:
+        whole = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
+        return whole if (height, width) == size else F.interpolate(whole, size, mode="bilinear", antialias=True)
     if height < spec.height or width < spec.width:
         raise ValueError(
             f"image {image} is {height}x{width} pixels, too small for the model's {spec.height}x{spec.width} crops; "
             "enlarge it or leave it out"
         )
-    highest = [height - spec.height + 1, width - spec.width + 1]
-    return np.random.default_rng(seed).integers(0, highest, size=(spec.crops, 2))
+    slack = (height - spec.height, width - spec.width)
+    if spec.names_seed is None:
+        corners = grid(spec.crops, *slack)
+    else:
+        corners = _by_name(spec.crops, *slack, derive_seed(spec.names_seed, "views", image))
+    crops = np.stack([pixels[top : top + spec.height, left : left + spec.width] for top, left in corners])
+    return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
+
+
+def grid(crops: int, down: int, across: int) -> list[tuple[int, int]]:
+    """(top, left) of `crops` crops in rows and columns, where a crop may be moved so many pixels down and across.
+
+    Each axis is walked from edge to edge in even steps, or met in its middle by a single row or column. Of all ways to
+    arrange so many crops, the one whose largest step is smallest; 25 make 5 x 5 in any usual photograph.
+    """
+    shapes = [(rows, crops // rows) for rows in range(1, crops + 1) if crops % rows == 0]
+    rows, columns = min(shapes, key=lambda shape: max(down / max(1, shape[0] - 1), across / max(1, shape[1] - 1)))
+    return [(top, left) for top in _along(down, rows) for left in _along(across, columns)]
+
+
+def _along(slack: int, count: int) -> list[int]:
+    return [slack // 2] if count == 1 else [slack * step // (count - 1) for step in range(count)]
+
+
+def _by_name(crops: int, down: int, across: int, seed: int) -> list[tuple[int, int]]:
+    """The rule of records before version 2: anywhere, as the image's name decides."""
+    corners = np.random.default_rng(seed).integers(0, [down + 1, across + 1], size=(crops, 2))
+    return [(int(top), int(left)) for top, left in corners]

@@ -79,7 +79,7 @@ def attack(
         cache_dir=default_cache_dir(),
         device=device,
     )
-    scores = evaluate(scorer, images.store, attacked, ready, seed=seed)
+    scores = evaluate(scorer, images.store, attacked, ready)
     if out is not None:
         write_scores(out, scores, {"checkpoint": str(checkpoint), "data": data})
     found = {label: measure(scores, part, attack=label) for label in scores["attack"].unique()}

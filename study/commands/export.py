@@ -50,7 +50,12 @@ def score(
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, …")] = "cpu",
     as_json: JsonOption = False,
 ) -> None:
-    """Score images with an exported model: 0 to 100, higher is better. CSV, or JSON with --json."""
+    """Score images with an exported model; higher is better. CSV, or JSON with --json.
+
+    The scale is 0 to 100, from the worst to the best image that the model was trained on. It is no bound: scores of
+    other images can lie outside, and those that do are flagged in the column "note". Equal pixels get equal scores,
+    whatever the file is called.
+    """
     from dataclasses import asdict
 
     from study.export.reading import score as score_images
@@ -64,9 +69,15 @@ def score(
             json.dump({"model": str(folder), "scores": rows}, file, indent=1, ensure_ascii=False)
             file.write("\n")
         else:
-            writer = csv.DictWriter(file, fieldnames=["image", "score", "error"], lineterminator="\n")
+            writer = csv.DictWriter(file, fieldnames=["image", "score", "error", "note"], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
+    outside = [result for result in scores if result.note]
+    if outside:
+        print(
+            f"nt-study: {len(outside)} of {len(scores)} scores are {outside[0].note}; read them as extrapolations",
+            file=sys.stderr,
+        )
     failed = sum(bool(result.error) for result in scores)
     if failed:
         print(f"nt-study: {failed} of {len(scores)} images could not be scored; the errors say why", file=sys.stderr)

@@ -22,8 +22,7 @@ def model_card(
     """
     view, data = config["input"], config["data"]
     size = f"{view['height']}x{view['width']} pixels"
-    crops = f"{view['crops']} stored crops" if view["crops"] > 1 else "one stored crop"
-    taken = f"{crops} of {size}" if view["mode"] == "crop" else f"its whole, resized to {size}"
+    taken = _crops(view, size) if view["mode"] == "crop" else f"its whole, resized to {size}"
     robust = (
         f"trained with the gradient-norm regulariser,\nλ = {point.lam:.3g} (released form, with the factor ½) and "
         f"h = {point.step_size:.3g} (ImageNet-normalised units)"
@@ -31,10 +30,10 @@ def model_card(
         else "trained without the\nregulariser (λ = 0): it is the study's reference"
     )
     attacked = ", ".join(f"`{label}` {_settings(attack)}" for label, attack in attacks.items())
-    onnx = f"\n`model.onnx` takes views `(N, 3, {view['height']}, {view['width']})`, RGB in [0, 1]." if formats else ""
+    onnx = _onnx(view) if "onnx" in formats else ""
     return f"""# {config["model"]} ({config["size"]}), trial `{point.trial}` of study `{front.study}`
 
-A no-reference image quality model: RGB image in, score out, on 0 to 100, higher is better. It was {robust}.
+A no-reference image quality model: RGB image in, score out, higher is better. It was {robust}.
 {f"**{front.doubt[0].upper()}{front.doubt[1:]}.** " if front.doubt else ""}{_role(front, point)}
 
 ![The study's Pareto front](front.png)
@@ -54,7 +53,11 @@ or in Python:
     score("DIR", ["photo.jpg"])          # files, folders, globs
     model = load_exported("DIR")         # (N, 3, {view["height"]}, {view["width"]}) in [0, 1] -> (N,)
 
-An image is scored by {taken}; an image of that size is its own only view. `config.json` has the normalisation.{onnx}
+An image is scored by {taken}; an image of that size is its own only view. `config.json` has the normalisation.
+{_repeats(view)}{onnx}
+
+The scale is 0 to 100: the worst and the best rating among the images that the model was trained on. It is no bound, and
+`nt-study score` flags scores beyond it.
 
 ## Beware
 
@@ -62,6 +65,28 @@ An image is scored by {taken}; an image of that size is its own only view. `conf
   fingerprint `{data["fingerprint"][:12]}`. Scores of other kinds of images are extrapolations.
 - Robustness was measured for the attacks above. A stronger or a different attack may change the score by more.
 """
+
+
+def _crops(view: Mapping[str, Any], size: str) -> str:
+    several = view["crops"] > 1
+    crops = f"{view['crops']} crops of {size}" if several else f"one crop of {size}"
+    if view["views"] == "by_name":
+        return f"{crops}, whose places are drawn from the file's name"
+    return f"{crops} on a grid, from edge to edge" if several else f"{crops} from its middle"
+
+
+def _repeats(view: Mapping[str, Any]) -> str:
+    """What decides an image's score."""
+    if view["views"] == "by_name":
+        return "An image of the study has the score that is in `scores.parquet`, under the name that it has there."
+    return "Equal pixels have equal scores, and an image of the study has the one that is in `scores.parquet`."
+
+
+def _onnx(view: Mapping[str, Any]) -> str:
+    return (
+        f"\n`model.onnx` takes views `(N, 3, {view['height']}, {view['width']})`, RGB in [0, 1];\n"
+        "`trainables.views.image_views` cuts them, and an image's score is the mean over its views."
+    )
 
 
 def _role(front: Front, point: TrialPoint) -> str:

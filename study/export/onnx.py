@@ -30,7 +30,7 @@ class _Views(nn.Module):
 
 
 def write_onnx(model: Scorer, folder: Path) -> None:
-    """Write `model.onnx`: `images` (N, 3, height, width) in [0, 1], any N -> `scores` (N,) on 0..100.
+    """Write `model.onnx`: `images` (N, 3, height, width) in [0, 1], any N -> `scores` (N,), as PyTorch gives.
 
     Raises StudyError when the ONNX packages are missing or the two disagree by more than `TOLERANCE`.
     """

@@ -5,20 +5,19 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import safetensors.torch
+import torch
 from numpy.typing import NDArray
 
 from trainables.data.decode import decode_image
 from trainables.data.labels import is_image_name
-from trainables.evaluate import clean_scores
 from trainables.models import create_model
 from trainables.models.scorer import Scorer
 from trainables.record import WEIGHTS
@@ -26,9 +25,10 @@ from trainables.views import image_views
 
 CONFIG = "config.json"
 FORMAT = "nt-study export"
-VERSION = 1
-CHUNK = 64
-"""Images in memory at a time."""
+VERSION = 2
+"""Version 1 did not say where views lie, and cut them by the images' names; it is read as that."""
+SCALE = (0, 100)
+"""The MOS scale of training: the training images' worst and best. Models are not held to it, so it is no bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +38,11 @@ class ImageScore:
     image: str
     """The file's path, as it was given or found."""
     score: float | None = None
-    """On 0..100, higher is better; None when there is none."""
+    """On the scale of 0 to 100, higher is better; None when there is none."""
     error: str = ""
     """Why there is no score."""
+    note: str = ""
+    """What to know about the score: that it lies outside 0 to 100, beyond anything the model was trained on."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -53,9 +55,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder / CONFIG} cannot be read: {error}") from None
     if config.get("format") != FORMAT:
         raise ValueError(f"{folder} holds no exported model; make one with: nt-study export NAME --out DIR")
-    if config["version"] != VERSION:
+    if config["version"] not in (1, VERSION):
         raise ValueError(
-            f"{folder} is an export of version {config['version']}, this program reads version "
+            f"{folder} is an export of version {config['version']}, this program reads versions 1 and "
             f"{VERSION}; export it again"
         )
     return config
@@ -64,7 +66,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 def load_exported(folder: Path | str, device: str = "cpu") -> Scorer:
     """The exported model in evaluation mode: RGB images (N, 3, H, W) in [0, 1] -> (N,) scores on 0..100.
 
-    Raises ValueError when the folder holds no export, or weights that are not the ones it was written with.
+    The scores' scale is 0 to 100 and is no bound. Raises ValueError when the folder holds no export, or weights that
+    are not the ones it was written with.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -74,7 +77,8 @@ def load_exported(folder: Path | str, device: str = "cpu") -> Scorer:
         raise ValueError(f"{folder / WEIGHTS} cannot be read: {error.strerror}; export the model again") from None
     if hashlib.sha256(weights).hexdigest() != config["sha256"]:
         raise ValueError(f"{folder / WEIGHTS} is not the file that was exported; export the model again")
-    model = create_model(config["model"], size=config["size"], pretrained=False)
+    by_name = config["version"] == 1 or config["input"]["views"] == "by_name"
+    model = create_model(config["model"], size=config["size"], names_seed=config["seed"] if by_name else None)
     model.load_state_dict(safetensors.torch.load(weights))
     return model.to(device).eval()
 
@@ -82,21 +86,26 @@ def load_exported(folder: Path | str, device: str = "cpu") -> Scorer:
 def score(folder: Path | str, images: Iterable[Path | str], device: str = "cpu") -> list[ImageScore]:
     """Score image files, folders of images (searched all the way down) and glob patterns with an exported model.
 
-    An image that cannot be read or is too small for the model gets an error, the others their scores. Views are cut
-    as in the study's own tables, so an image of the study gets the score it has there. ValueError for a bad export.
+    Equal pixels get equal scores, and an image of the study the one it has there. One image is in memory at a time. An
+    image that cannot be read or is too small for the model gets an error, the others their scores. ValueError for a bad
+    export.
     """
-    model, seed = load_exported(folder, device), read_config(Path(folder))["seed"]
-    paths = iter(find_images(images))
-    found: list[ImageScore] = []
-    while chunk := list(islice(paths, CHUNK)):
-        found += _score_files(model, chunk, seed)
+    model = load_exported(folder, device)
+    return [_score_file(model, path) for path in find_images(images)]
+
+
+def score_pixels(model: Scorer, pixels: NDArray[np.uint8], image: str = "the image") -> float:
+    """The score of one image (H, W, 3) uint8 RGB: the mean over its views, as in the study's tables.
+
+    Its views are one batch, so that the last digit does not depend on what else is scored. image: its name, for
+    messages. ValueError for an image too small for the model, and for a score that is not finite.
+    """
+    views = image_views(pixels, model.input_spec, image=image)
+    with torch.no_grad():
+        found = float(model(views.to(model.mean.device).float() / 255).double().mean())
+    if not math.isfinite(found):
+        raise ValueError(f"the model's score of {image} is {found}; its weights are damaged")
     return found
-
-
-def score_arrays(model: Scorer, images: Sequence[NDArray[np.uint8]], names: Sequence[str], seed: int) -> list[float]:
-    """Scores of images (H, W, 3) uint8 RGB; `names` and `seed` decide where views are cut."""
-    rows = pd.DataFrame({"index": range(len(images)), "image": list(names)})
-    return [float(value) for value in clean_scores(model, images, rows, seed=seed)] if len(images) else []
 
 
 def read_image(path: Path | str) -> NDArray[np.uint8]:
@@ -126,21 +135,14 @@ def _files(place: Path) -> list[Path]:
     return [place]
 
 
-def _score_files(model: Scorer, paths: Sequence[Path], seed: int) -> list[ImageScore]:
-    pixels: list[NDArray[np.uint8]] = []
-    readable: list[Path] = []
-    errors: dict[Path, str] = {}
-    for path in paths:
-        try:
-            image = read_image(path)
-            image_views(image, model.input_spec, seed=seed, image=path.name)
-        except ValueError as error:
-            errors[path] = str(error)
-        else:
-            pixels.append(image)
-            readable.append(path)
-    scores = dict(zip(readable, score_arrays(model, pixels, [path.name for path in readable], seed), strict=True))
-    return [ImageScore(image=str(path), score=scores.get(path), error=errors.get(path, "")) for path in paths]
+def _score_file(model: Scorer, path: Path) -> ImageScore:
+    try:
+        found = score_pixels(model, read_image(path), path.name)
+    except ValueError as error:
+        return ImageScore(image=str(path), error=str(error))
+    low, high = SCALE
+    note = "" if low <= found <= high else f"outside {low} to {high}, the scale of the images it was trained on"
+    return ImageScore(image=str(path), score=found, note=note)
 
 
 def _inner_exports(folder: Path) -> str:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from analysis.figures.pareto import pareto_png
 from analysis.front import Front, TrialPoint, finite_or_none
@@ -20,7 +20,7 @@ from study.front import front_of
 from study.images import SPLIT
 from study.storage.directory import StudyDirectory
 from study.suite import attacks_of
-from trainables.config import trial_config_from_dict
+from trainables.config import TrialConfig, trial_config_from_dict
 from trainables.models.scorer import Scorer
 from trainables.record import SCORES
 
@@ -108,7 +108,7 @@ def model_config(directory: StudyDirectory, point: TrialPoint) -> dict[str, Any]
         "size": trial.size,
         "sha256": hashlib.sha256(weights).hexdigest(),
         "seed": trial.seed,
-        **_input_and_output(trial.model, trial.size),
+        **_input_and_output(trial),
         "study": directory.name,
         "trial": trial.to_dict(),
         "data": environment["data"],
@@ -117,10 +117,10 @@ def model_config(directory: StudyDirectory, point: TrialPoint) -> dict[str, Any]
     }
 
 
-def _input_and_output(model_name: str, size: Literal["small", "paper"]) -> dict[str, Any]:
+def _input_and_output(trial: TrialConfig) -> dict[str, Any]:
     from trainables.models import create_model
 
-    model: Scorer = create_model(model_name, size=size, pretrained=False)
+    model: Scorer = create_model(trial.model, size=trial.size)
     view = model.input_spec
     return {
         "input": {
@@ -130,6 +130,7 @@ def _input_and_output(model_name: str, size: Literal["small", "paper"]) -> dict[
             "width": view.width,
             "mode": view.mode,
             "crops": view.crops,
+            "views": trial.views,
             "mean": [round(float(value), 6) for value in model.mean.flatten()],
             "std": [round(float(value), 6) for value in model.std.flatten()],
         },

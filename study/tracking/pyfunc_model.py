@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 
-from study.export.reading import load_exported, read_config, read_image, score_arrays
+from study.export.reading import load_exported, read_image, score_pixels
 from trainables.data.decode import decode_image
 
 DATA_URI = "data:image/"
@@ -28,16 +28,18 @@ class QualityModel(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        folder = Path(context.artifacts["export"])
-        self.model = load_exported(folder)
-        self.seed = int(read_config(folder)["seed"])
+        self.model = load_exported(Path(context.artifacts["export"]))
 
     def predict(self, context, model_input, params=None):  # no hints: MLflow would take them for checks of the input
-        """Scores on 0..100, higher is better, one per image. ValueError for what is no image."""
-        images = as_list(model_input)
-        # Only views of images larger than the model's input depend on the name, so it need not be the file's.
-        names = [Path(image).name if is_path(image) else str(row) for row, image in enumerate(images)]
-        return score_arrays(self.model, [pixels_of(image) for image in images], names, self.seed)
+        """Scores, one per image, on the scale of 0 to 100, higher is better, which is no bound.
+
+        ValueError for what is no image.
+        """
+        named = ((str(row), image) for row, image in enumerate(as_list(model_input)))
+        return [
+            score_pixels(self.model, pixels_of(image), Path(image).name if is_path(image) else f"image {row}")
+            for row, image in named
+        ]
 
 
 def as_list(images: Any) -> Sequence[Any]:

@@ -17,8 +17,9 @@ from trainables.models.scorer import InputSpec
 from trainables.objectives import measure
 from trainables.record import SCHEMA, read_scores, write_scores
 from trainables.regularizer import gradient_l1
+from trainables.seeding import derive_seed
 from trainables.ssim import ssim
-from trainables.views import image_views
+from trainables.views import grid, image_views
 
 LEVELS, QUALITY = noisy_gradients(10, seed=3)
 ROWS = rows_of(QUALITY)
@@ -74,46 +75,72 @@ def test_an_image_score_is_the_mean_over_its_views() -> None:
     levels, quality = noisy_gradients(3, side=40, seed=11)
     model = trained_scorer(steps=60)
     model.input_spec = InputSpec(height=24, width=24, mode="crop", crops=5)
-    table = evaluate(model, levels, rows_of(quality), {"fgsm": FGSM}, batch_size=4, seed=9)
+    table = evaluate(model, levels, rows_of(quality), {"fgsm": FGSM}, batch_size=4)
     for i, row in enumerate(table.itertuples()):
-        views = image_views(levels[i], model.input_spec, seed=9, image=str(row.image)).float() / 255
+        views = image_views(levels[i], model.input_spec, image=str(row.image)).float() / 255
         assert len(views) == 5
         with torch.no_grad():
             assert row.clean_score == pytest.approx(model(views).mean().item(), rel=1e-5)
             assert row.attacked_score == pytest.approx(model(FGSM(model, views)).mean().item(), rel=1e-5)
 
 
-def test_crops_are_stored_by_seed_and_name() -> None:
+def test_crops_follow_from_the_pixels_alone() -> None:
     levels = noisy_gradients(1, side=40)[0][0]
     spec = InputSpec(height=24, width=24, mode="crop", crops=8)
-    first, again, other_seed, other_name = (
-        image_views(levels, spec, seed=seed, image=image)
-        for seed, image in ((0, "a.png"), (0, "a.png"), (1, "a.png"), (0, "b.png"))
-    )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other_seed)
-    assert not torch.equal(first, other_name)
-    assert len(torch.unique(first, dim=0)) > 1
+    first, other_name = (image_views(levels, spec, image=image) for image in ("a.png", "b.png"))
+    assert torch.equal(first, other_name)
+    assert len(torch.unique(first, dim=0)) == 8
+
+
+@pytest.mark.parametrize(
+    ("crops", "slack", "expected"),
+    [
+        (1, (40, 61), [(20, 30)]),
+        (2, (10, 90), [(5, 0), (5, 90)]),
+        (4, (10, 20), [(0, 0), (0, 20), (10, 0), (10, 20)]),
+        (3, (0, 9), [(0, 0), (0, 4), (0, 9)]),
+    ],
+)
+def test_crops_lie_evenly_from_edge_to_edge(
+    crops: int, slack: tuple[int, int], expected: list[tuple[int, int]]
+) -> None:
+    assert grid(crops, *slack) == expected
+
+
+def test_a_grid_is_as_square_as_the_image() -> None:
+    rows, columns = (sorted(set(axis)) for axis in zip(*grid(25, 288, 288), strict=True))
+    assert rows == columns == [0, 72, 144, 216, 288]
+    tall = grid(20, 900, 100)
+    assert len({left for _, left in tall}) < len({top for top, _ in tall})
+
+
+def test_records_from_before_the_grid_keep_their_views() -> None:
+    """Places by seed and name: those of the old code, drawn with NumPy from the same seed."""
+    levels = noisy_gradients(1, side=40)[0][0]
+    spec = InputSpec(height=24, width=24, mode="crop", crops=8, names_seed=7)
+    corners = np.random.default_rng(derive_seed(7, "views", "a.png")).integers(0, [17, 17], size=(8, 2))
+    views = image_views(levels, spec, image="a.png")
+    for view, (top, left) in zip(views, corners, strict=True):
+        assert torch.equal(view, torch.from_numpy(levels[top : top + 24, left : left + 24]).permute(2, 0, 1))
+    assert not torch.equal(views, image_views(levels, spec, image="b.png"))
 
 
 def test_whole_images_are_resized_once_and_images_of_the_right_size_are_left_alone() -> None:
     levels = noisy_gradients(1, side=24)[0][0]
     for mode in ("crop", "resize"):
         spec = InputSpec(height=24, width=24, mode=mode, crops=4)
-        views = image_views(levels, spec, seed=0, image="a")
+        views = image_views(levels, spec, image="a")
         assert torch.equal(views, torch.from_numpy(levels).permute(2, 0, 1)[None])
-    resized = image_views(levels, InputSpec(height=12, width=18, mode="resize"), seed=0, image="a")
+    resized = image_views(levels, InputSpec(height=12, width=18, mode="resize"), image="a")
     assert resized.shape == (1, 3, 12, 18)
     assert resized.dtype == torch.uint8
     flat = np.full((40, 31, 3), 77, np.uint8)
-    assert (image_views(flat, InputSpec(height=12, width=18, mode="resize"), seed=0, image="a") == 77).all()
+    assert (image_views(flat, InputSpec(height=12, width=18, mode="resize"), image="a") == 77).all()
 
 
 def test_an_image_too_small_for_the_crops_is_named() -> None:
     with pytest.raises(ValueError, match=r"image tiny\.png is 20x30 pixels, too small for the model's 24x24 crops"):
-        image_views(
-            np.zeros((20, 30, 3), np.uint8), InputSpec(height=24, width=24, mode="crop"), seed=0, image="tiny.png"
-        )
+        image_views(np.zeros((20, 30, 3), np.uint8), InputSpec(height=24, width=24, mode="crop"), image="tiny.png")
 
 
 def test_ready_made_adversaries_are_cut_where_the_clean_images_are() -> None:

@@ -101,7 +101,7 @@ def test_other_files_are_not_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="version none"):
         read_scores(path)
     pq.write_table(table.replace_schema_metadata({"nt_study_scores_version": "99"}), path)
-    with pytest.raises(ValueError, match=r"version 99, this program reads version 1"):
+    with pytest.raises(ValueError, match=r"version 99, this program reads versions 1 and 2"):
         read_scores(path)
     pq.write_table(table.drop(["attack"]).replace_schema_metadata(SCHEMA.metadata), path)
     with pytest.raises(ValueError, match="lacks attack"):

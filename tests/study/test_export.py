@@ -26,6 +26,7 @@ from study.storage.directory import StudyDirectory
 from trainables.data import open_dataset
 from trainables.data.store import ImageStore
 from trainables.record import read_scores
+from trainables.views import image_views
 
 Command = Callable[..., tuple[int, str, str]]
 CLOSE = 1e-5
@@ -118,6 +119,17 @@ def test_onnx_scores_as_pytorch_does_and_keeps_our_paths_to_itself(knee: Path, p
     (found,) = session.run(["scores"], {"images": images.numpy()})
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert b".py" not in (knee / "model.onnx").read_bytes()
+
+
+def test_onnx_scores_a_large_image_by_its_views_as_score_does(knee: Path, tmp_path: Path) -> None:
+    import onnxruntime
+
+    large = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    Image.fromarray(large).save(tmp_path / "large.png")
+    views = image_views(large, load_exported(knee).input_spec, image="large").numpy() / np.float32(255)
+    session = onnxruntime.InferenceSession(knee / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(["scores"], {"images": views})
+    assert found.mean() == pytest.approx(score(knee, [tmp_path / "large.png"])[0].score, rel=CLOSE)
 
 
 def test_picks(smoke_study: StudyDirectory, tmp_path: Path) -> None:
@@ -216,4 +228,5 @@ def test_scores_come_as_json_and_failures_as_an_exit_code(knee: Path, photos: Pa
         "image": "missing.png",
         "score": None,
         "error": "missing.png cannot be read: No such file or directory",
+        "note": "",
     }

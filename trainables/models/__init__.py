@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from difflib import get_close_matches
 from typing import get_args
@@ -19,12 +20,13 @@ MODELS: dict[str, str] = {
 """Name -> the module whose `build(size, pretrained)` makes it; imported when asked for: torchvision takes seconds."""
 
 
-def create_model(name: str, size: Size = "paper", pretrained: bool = False) -> Scorer:
+def create_model(name: str, size: Size = "paper", pretrained: bool = False, names_seed: int | None = None) -> Scorer:
     """A model of the registry, in train mode.
 
     `paper` is the published architecture with the published parameter names, `small` the same idea at a width and an
     input size that train on two CPU cores in a minute or two. Weights are drawn from torch's global generator;
-    `pretrained` starts the backbone of a `paper` model from ImageNet weights instead.
+    `pretrained` starts the backbone of a `paper` model from ImageNet weights instead. `names_seed`: that of
+    `InputSpec`, for a model of a record that cut its views by the images' names.
 
     Raises ValueError for an unknown name or size, for `small` with `pretrained`, and when the ImageNet weights are
     neither cached nor to be had.
@@ -37,4 +39,5 @@ def create_model(name: str, size: Size = "paper", pretrained: bool = False) -> S
     if pretrained and size != "paper":
         raise ValueError("only paper-size models have pretrained weights; use size='paper' or pretrained=False")
     model: Scorer = importlib.import_module(MODELS[name]).build(size, pretrained)
+    model.input_spec = dataclasses.replace(model.input_spec, names_seed=names_seed)
     return model

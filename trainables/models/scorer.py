@@ -22,9 +22,12 @@ class InputSpec:
     """Pixels of one view."""
     width: int
     mode: Literal["crop", "resize"]
-    """`crop`: views lie at random places of the image, at its own resolution; `resize`: the view is the whole image."""
+    """`crop`: views lie on a grid over the image, at its own resolution; `resize`: the view is the whole image."""
     crops: int = 1
     """Views per image; its score is their mean."""
+    names_seed: int | None = None
+    """None: the grid. Otherwise crops lie where this seed and the image's name put them, as in records that began
+    before the grid (`trainables/config.py`, `views`)."""
     smallest: int | None = None
     """Shortest side the network can take, in pixels; None when it takes `height` x `width` only."""
 
