@@ -51,10 +51,14 @@ def grid(crops: int, down: int, across: int) -> list[tuple[int, int]]:
     """(top, left) of `crops` crops in rows and columns, where a crop may be moved so many pixels down and across.
 
     Each axis is walked from edge to edge in even steps, or met in its middle by a single row or column. Of all ways to
-    arrange so many crops, the one whose largest step is smallest; 25 make 5 x 5 in any usual photograph.
+    arrange so many crops, the one whose largest step is smallest, then the squarest; 25 make 5 x 5 in most photographs.
     """
     shapes = [(rows, crops // rows) for rows in range(1, crops + 1) if crops % rows == 0]
-    rows, columns = min(shapes, key=lambda shape: max(down / max(1, shape[0] - 1), across / max(1, shape[1] - 1)))
+
+    def largest_step(shape: tuple[int, int]) -> float:
+        return max(slack / max(0.5, count - 1) for slack, count in zip((down, across), shape, strict=True))
+
+    rows, columns = min(shapes, key=lambda shape: (largest_step(shape), abs(shape[0] - shape[1])))
     return [(top, left) for top in _along(down, rows) for left in _along(across, columns)]
 
 
