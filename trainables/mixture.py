@@ -24,7 +24,7 @@ from trainables.data.store import ImageStore
 from trainables.evaluate import evaluate
 from trainables.files import write_atomically
 from trainables.models import create_model
-from trainables.record import SCORES, WEIGHTS, write_scores
+from trainables.record import SCORES, WEIGHTS, metadata_of, write_scores
 from trainables.suite import load_trial_model
 
 State = Mapping[str, Tensor]
@@ -99,12 +99,12 @@ def record_mixture(
     config = mixture_config(mixture, parents[0][0], parents[1][0])
     write_atomically(folder / "config.json", json.dumps(config.to_dict(), indent=1).encode())
     states = [load_trial_model(*parent).state_dict() for parent in parents]
-    model = create_model(config.model, size=config.size)
+    model = create_model(config.model, size=config.size, names_seed=config.names_seed)
     model.load_state_dict(interpolate(states[0], states[1], mixture.weight))
     weights = {key: value.contiguous() for key, value in model.state_dict().items()}
     write_atomically(folder / WEIGHTS, safetensors.torch.save(weights))
     attacks = {label: create_attack(**params) for label, params in config.attacks.items()}
     model = model.to(device).to(memory_format=torch.channels_last)
-    scores = evaluate(model, images, rows[rows["split"] != "train"], attacks, seed=config.seed)
-    write_scores(folder / SCORES, scores, {"trial": config.trial})
+    scores = evaluate(model, images, rows[rows["split"] != "train"], attacks)
+    write_scores(folder / SCORES, scores, metadata_of(config))
     return scores
