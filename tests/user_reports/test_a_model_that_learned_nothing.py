@@ -49,7 +49,7 @@ def test_it_is_said_wherever_a_knee_would_be_named(
     _, status, _ = run_here(monkeypatch, capsys, "status", "own", "--studies", tmp_path)
     run_here(monkeypatch, capsys, "report", "own", "--studies", tmp_path, "--out", tmp_path / "rep")
     page, account = ((tmp_path / "rep" / name).read_text(encoding="utf-8") for name in ("report.html", "findings.md"))
-    view = {"height": 8, "width": 8, "crops": 1, "mode": "crop"}
+    view = {"height": 8, "width": 8, "crops": 1, "views": "grid", "mode": "crop"}
     data = {"spec": "photos", "score_kind": "made up", "images": {"train": 1}, "fingerprint": "0" * 64}
     config = {"model": "hyperiqa", "size": "small", "input": view, "data": data}
     texts = {
