@@ -20,7 +20,6 @@ ARRAYS = dict(np.load(GOLDEN / "nt.npz"))
 STEP_SIZES = (0.001, 0.01, 0.1, 1.0)
 # The difference of two scores near 50 has about 6e-8 * 50 / h left of float32.
 VALUE_TOLERANCE = {0.001: 2e-4, 0.01: 1e-5, 0.1: 1e-5, 1.0: 1e-5}
-GRADIENT_TOLERANCE = {0.001: 3e-3, 0.01: 1e-3, 0.1: 1e-3, 1.0: 1e-3}
 
 
 def golden_score(dtype: torch.dtype) -> tuple[Any, dict[str, Tensor], Tensor]:
@@ -46,7 +45,13 @@ def test_penalty_equals_the_released_code(step_size: float) -> None:
     expected = float(ARRAYS[f"released/h{step_size}/value"])
     assert penalty.item() == pytest.approx(expected, rel=VALUE_TOLERANCE[step_size])
     penalty.backward()
-    assert relative_error(weights, f"released/h{step_size}/grad_") < GRADIENT_TOLERANCE[step_size]
+    # Processors round differently. What float32 cost the released code itself, it may cost here once more.
+    golden = [
+        [ARRAYS[f"released/h{step_size}/{kind}{name}"].ravel() for name in weights] for kind in ("grad_", "grad_f64_")
+    ]
+    rounded, exact = (np.concatenate(parts) for parts in golden)
+    own_error = float(np.linalg.norm(rounded - exact) / np.linalg.norm(exact))
+    assert relative_error(weights, f"released/h{step_size}/grad_") < 2 * own_error + 1e-5
 
 
 @pytest.mark.parametrize("step_size", STEP_SIZES)
