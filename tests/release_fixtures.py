@@ -21,9 +21,9 @@ def write_image(path: Path, seed: int = 0, height: int = 12, width: int = 16, mo
     Image.fromarray(pixels).convert(mode).save(path)
 
 
-def write_images(folder: Path, names: Iterable[str]) -> None:
+def write_images(folder: Path, names: Iterable[str], height: int = 12, width: int = 16) -> None:
     for seed, name in enumerate(names):
-        write_image(folder / name, seed)
+        write_image(folder / name, seed, height, width)
 
 
 def livec_labels() -> pd.DataFrame:
@@ -31,7 +31,7 @@ def livec_labels() -> pd.DataFrame:
     return pd.read_csv(GOLDEN / "livec_mos.csv", float_precision="round_trip")
 
 
-def write_livec(root: Path, labels: pd.DataFrame | None = None) -> Path:
+def write_livec(root: Path, labels: pd.DataFrame | None = None, height: int = 12, width: int = 16) -> Path:
     """`ChallengeDB_release`: MATLAB files of 7 training images and then `labels`, and the images."""
     labels = livec_labels() if labels is None else labels
     names = [f"t{i}.bmp" for i in range(1, 8)] + list(labels["image"])
@@ -45,8 +45,8 @@ def write_livec(root: Path, labels: pd.DataFrame | None = None) -> Path:
     }
     for key, value in variables.items():
         scipy.io.savemat(root / "Data" / f"{key}.mat", {key: value})
-    write_images(root / "Images", labels["image"])
-    write_images(root / "Images" / "trainingImages", names[:7])
+    write_images(root / "Images", labels["image"], height, width)
+    write_images(root / "Images" / "trainingImages", names[:7], height, width)
     return root
 
 

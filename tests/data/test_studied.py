@@ -29,7 +29,7 @@ def test_a_study_of_a_release_records_its_split_scale_and_what_it_left_out(tmp_p
     labels = livec_labels()
     has_extreme_score = labels["image"].isin(["673.JPG", "780.JPG"])
     labels = labels[has_extreme_score | (labels.index % 12 == 0)]
-    release = write_livec(tmp_path / "release", labels)
+    release = write_livec(tmp_path / "release", labels, 64, 80)  # as large as the views that a study cuts
     broken, changed = labels["image"].iloc[3], labels["image"].iloc[5]
     (release / "Images" / broken).write_bytes(b"")
     # In a process of its own, which takes the Ray that it had to start along when it ends.
