@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import JsonOption, print_json
+from study.commands.options import DeviceOption, JsonOption, print_json
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def attack(
     ] = None,
     baseline: Annotated[Path | None, typer.Option(help="For transfer: the model to make its images on.")] = None,
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, …")] = "cpu",
+    device: DeviceOption = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of the split and of everything random in attacks.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the score table to this Parquet file.")] = None,
     as_json: JsonOption = False,
@@ -52,15 +52,17 @@ def attack(
     from study.images import remarks_on, seen_by
     from trainables.attacks import check_suite
     from trainables.data import open_dataset
+    from trainables.devices import usable_device
     from trainables.evaluate import evaluate
     from trainables.files import default_cache_dir
     from trainables.objectives import measure
     from trainables.record import write_scores
     from trainables.suite import prepare_suite
 
+    place = usable_device(device)
     chosen = _parse(attacks, eps, seed)
     check_suite(chosen)
-    scorer = _open(checkpoint, model).to(device)
+    scorer = _open(checkpoint, model).to(place)
     seen = seen_by(checkpoint)
     data = data or (seen.data if seen is not None else "photos")
     images = open_dataset(data, skip_unreadable=skip_unreadable)
@@ -74,10 +76,10 @@ def attack(
         chosen,
         images.store,
         rows[rows["split"].isin(("train", part))],
-        None if baseline is None else _open(baseline, None).to(device),
+        None if baseline is None else _open(baseline, None).to(place),
         size="small",
         cache_dir=default_cache_dir(),
-        device=device,
+        device=place,
     )
     scores = evaluate(scorer, images.store, attacked, ready)
     if out is not None:

@@ -13,7 +13,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from study.commands.options import STUDIES, JsonOption, StudiesOption
+from study.commands.options import STUDIES, DeviceOption, JsonOption, StudiesOption
 from study.errors import StudyError
 
 
@@ -47,7 +47,7 @@ def score(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that 'nt-study export' wrote.")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Files, folders or glob patterns.")],
     out: Annotated[Path | None, typer.Option(help="File to write, .csv or .json; standard output by default.")] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, …")] = "cpu",
+    device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
     """Score images with an exported model; higher is better. CSV, or JSON with --json.

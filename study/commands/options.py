@@ -29,6 +29,7 @@ StudiesOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, …")]
 MlflowOption = Annotated[
     str | None, typer.Option("--mlflow", help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")
 ]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trainables.data.decode import decode_image
 from trainables.data.labels import is_image_name
+from trainables.devices import usable_device
 from trainables.models import create_model
 from trainables.models.scorer import Scorer
 from trainables.record import WEIGHTS
@@ -67,8 +68,9 @@ def load_exported(folder: Path | str, device: str = "cpu") -> Scorer:
     """The exported model in evaluation mode: RGB images (N, 3, H, W) in [0, 1] -> (N,) scores on 0..100.
 
     The scores' scale is 0 to 100 and is no bound. Raises ValueError when the folder holds no export, or weights that
-    are not the ones it was written with.
+    are not the ones it was written with, and for a device that is not here.
     """
+    place = usable_device(device)
     folder = Path(folder)
     config = read_config(folder)
     try:
@@ -80,7 +82,7 @@ def load_exported(folder: Path | str, device: str = "cpu") -> Scorer:
     by_name = config["version"] == 1 or config["input"]["views"] == "by_name"
     model = create_model(config["model"], size=config["size"], names_seed=config["seed"] if by_name else None)
     model.load_state_dict(safetensors.torch.load(weights))
-    return model.to(device).eval()
+    return model.to(place).eval()
 
 
 def score(folder: Path | str, images: Iterable[Path | str], device: str = "cpu") -> list[ImageScore]:
