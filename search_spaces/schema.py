@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from trainables.config import BASELINE, Recipe, TrialConfig, ViewRule
 from trainables.files import whole_path, whole_url
 from trainables.objectives import DEFAULT_ATTACK, WORST, objective
+from trainables.written import Real, Whole
 
 FOLDER = Path(__file__).parent
 STAGE_PARAMETERS = ("lr", "weight_decay", "head_lr_ratio", "batch_size")
@@ -46,20 +46,24 @@ class _Part(BaseModel):
 class Range(_Part):
     """One axis of the search space."""
 
-    low: float
-    high: float
+    low: Real
+    high: Real
     log: bool = False
     integer: bool = False
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Range:
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            raise ValueError(f"low and high must be finite, got {self.low} and {self.high}")
         if self.low >= self.high:
             raise ValueError(f"low must be below high, got {self.low} and {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"a log range needs low above 0, got {self.low}")
+        if self.integer and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"an integer range begins and ends at whole numbers, got {self.low} and {self.high}")
         return self
+
+    def settle(self, value: float) -> float:
+        """A value of this axis as a trial takes it: a whole number for an integer axis."""
+        return round(value) if self.integer else value
 
 
 class Split(_Part):
@@ -67,7 +71,7 @@ class Split(_Part):
 
     mode: Literal["content", "random", "authors", "given"] | None = None
     """None: as the data set comes split, else by content."""
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    fractions: tuple[Real, Real, Real] = (0.6, 0.2, 0.2)
     required: bool = True
     """Whether a set that does not come with this split is refused; else it is dealt by its own one, or by content."""
 
@@ -82,18 +86,18 @@ class Split(_Part):
 class Resources(_Part):
     """What one NT trial reserves on the cluster."""
 
-    cpu: float = Field(gt=0)
-    gpu: float = Field(default=0, ge=0)
-    custom: dict[str, float] = Field(default_factory=dict)
+    cpu: Real = Field(gt=0)
+    gpu: Real = Field(default=0, ge=0)
+    custom: dict[str, Real] = Field(default_factory=dict)
 
 
 class Scheduler(_Part):
     """Which trials are stopped early, so that their epochs go to better ones."""
 
     name: Literal["none", "pareto_asha"] = "none"
-    grace_period: int = Field(default=1, ge=1)
+    grace_period: Whole = Field(default=1, ge=1)
     """Epochs that every trial gets."""
-    reduction_factor: int = Field(default=3, ge=2)
+    reduction_factor: Whole = Field(default=3, ge=2)
     """One trial in so many goes on at each rung; rungs lie at the grace period times powers of this."""
 
 
@@ -109,17 +113,17 @@ class StudyFile(_Part):
     views: ViewRule = "by_name"
     """Where images' crops lie when they are scored (`trainables/views.py`). New studies say `grid`; one that says
     nothing began before there was a choice."""
-    seed: int = Field(default=0, ge=0)
-    trials: int = Field(default=12, ge=1)
+    seed: Whole = Field(default=0, ge=0)
+    trials: Whole = Field(default=12, ge=1)
     """NT trials, beside the λ=0 baseline that is always part of a study."""
     sampler: Sampler = "pareto_gp"
     space: dict[str, Range]
-    first_points: tuple[dict[str, float], ...] = ()
+    first_points: tuple[dict[str, Real], ...] = ()
     """Points that are evaluated before the sampler's own."""
     scheduler: Scheduler = Scheduler()
-    paper_point: dict[str, float] = Field(default_factory=dict)
+    paper_point: dict[str, Real] = Field(default_factory=dict)
     """The λ and h that the paper chose for this baseline; marked in the plots."""
-    default_step_size: float = Field(default=0.01, gt=0)
+    default_step_size: Real = Field(default=0.01, gt=0)
     """h of the baseline's configuration, which has λ=0 and so never uses it."""
     objectives: tuple[str, ...] = ("srocc", "rmse_attacked")
     recipe: Recipe
@@ -129,10 +133,10 @@ class StudyFile(_Part):
     full_suite: FullSuite = "none"
     resources_per_trial: Resources | None = None
     """None: one CPU, and on a cluster with GPUs one GPU."""
-    max_concurrent: int | None = Field(default=None, ge=1)
-    max_failures: int = Field(default=1, ge=0)
+    max_concurrent: Whole | None = Field(default=None, ge=1)
+    max_failures: Whole = Field(default=1, ge=0)
     """How often a trial is started again after a failure before it is recorded as failed."""
-    give_up_after: int = Field(default=3, ge=1)
+    give_up_after: Whole = Field(default=3, ge=1)
     """The study stops when its first so many NT trials all failed with the same error."""
     storage: str | None = None
     """Optuna storage as a database URL without a password; None: SQLite in the study's folder."""
@@ -228,11 +232,14 @@ class StudyFile(_Part):
                         f"first_points: {name} = {value} lies outside its range {axis.low:g} to {axis.high:g}; "
                         "widen the range or drop the point"
                     )
+                if axis.settle(value) != value:
+                    raise ValueError(f"first_points: {name} = {value} is not whole, as its range is")
         return self
 
     def trial_config(self, trial: str, point: Mapping[str, float]) -> TrialConfig:
         """The configuration of one trial at a point of the space (the baseline's point is empty)."""
         is_baseline = trial == BASELINE
+        point = {name: self.space[name].settle(value) if name in self.space else value for name, value in point.items()}
         return TrialConfig(
             trial=trial,
             model=self.baseline,
@@ -243,6 +250,19 @@ class StudyFile(_Part):
             seed=self.seed,
             views=self.views,
             attacks=self.attacks,
+        )
+
+    def with_typed_parameters(self) -> StudyFile:
+        """The same study, with attacks' and the loss's parameters in their types.
+
+        ValueError for an unknown loss, attack or parameter and for a value that is wrong. Apart from the file's own
+        validation, as it needs PyTorch, and a study's file is read by commands that do not.
+        """
+        from search_spaces.parameters import typed_loss, typed_suite
+
+        recipe = dataclasses.replace(self.recipe, loss_params=typed_loss(self.recipe.loss, self.recipe.loss_params))
+        return self.model_copy(
+            update={"recipe": recipe, "attacks": typed_suite(self.attacks), "suite": typed_suite(self.suite)}
         )
 
     def with_whole_paths(self) -> StudyFile:
@@ -294,7 +314,7 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     """
     own = {"baseline": source} if not _is_path(source) else read_yaml(Path(source))
     if set(StudyFile.model_fields) <= set(own) and preset is None:
-        return validate(_merge(own, dict(overrides or {})), source).with_whole_paths()
+        return _settled(validate(_merge(own, dict(overrides or {})), source), source)
     own = _lay(own, dict(overrides or {}))
     if "baseline" not in own:
         raise StudyFileError(f"{source}: say which baseline the study is of, as in 'baseline: hyperiqa'")
@@ -319,7 +339,16 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     of_size = dict(room["sizes"][size])
     recipes = of_size.pop("recipes")
     chosen["recipe"] = _recipe(chosen.get("recipe", {}), recipes, f"{baseline} at size {size}")
-    return validate(_merge({"views": "grid", **of_size}, chosen), source).with_whole_paths()
+    return _settled(validate(_merge({"views": "grid", **of_size}, chosen), source), source)
+
+
+def _settled(study_file: StudyFile, source: str) -> StudyFile:
+    """What a person wrote, in types and places that mean the same anywhere."""
+    try:
+        typed = study_file.with_typed_parameters()
+    except ValueError as error:
+        raise StudyFileError(f"{source}: {error}") from None
+    return typed.with_whole_paths()
 
 
 def _lay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,9 +35,10 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     from trainables.data.split import MosScale, split_table
 
     check_new(studies, name)
-    check_suite(study_file.attacks | study_file.suite)
+    study_file = study_file.with_typed_parameters()
     check_trial_attacks(study_file.attacks)
     check_attack_files(study_file)
+    check_suite(study_file.attacks | study_file.suite)
     check_labels(study_file.data)
     model = first_model(study_file)
     check_room(study_file, model, studies)
@@ -80,6 +81,7 @@ def run(
         study_file = directory.read_study_file()
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
         if search.remaining or _to_attack(directory, study_file):
+            _settle_study_file(directory)
             check_unchanged(directory, force=force)
             start_ray(study_file, directory.path.parent, stop=directory.stop_requested)
             with _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody) as changed:
@@ -126,6 +128,15 @@ def _run_trials(
                 run_trials(directory, study_file, search, [progress], stop)
         if not stop() and search.remaining == 0:
             run_suite(directory, _to_attack(directory, study_file), console, stop)
+
+
+def _settle_study_file(directory: StudyDirectory) -> None:
+    """Put what was written into a study's file since, such as a further attack, into types; ValueError if it cannot."""
+    study_file = directory.read_study_file()
+    typed = study_file.with_typed_parameters()
+    if typed != study_file:
+        directory.write_study_file(typed)
+        directory.send()
 
 
 def _to_attack(directory: StudyDirectory, study_file: StudyFile) -> list[str]:
@@ -179,6 +190,7 @@ def attack(directory: StudyDirectory, trials: list[str], console: Console) -> bo
     if not trials:
         return True
     with directory.locked(), _logging_to(directory.driver_log), _stop_on_interrupt(console) as interrupted:
+        _settle_study_file(directory)
         start_ray(directory.read_study_file(), directory.path.parent)
 
         def stop() -> bool:

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from trainables.written import Real, Whole
+
 ViewRule = Literal["grid", "by_name"]
 FORBID_UNKNOWN: dict[str, Any] = {"extra": "forbid"}
 
@@ -27,17 +29,17 @@ class Stage:
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
 
     name: str
-    epochs: int
+    epochs: Whole
     """Passes over the training part; at least 1."""
-    lr: float
+    lr: Real
     """Learning rate of the backbone."""
-    head_lr_ratio: float = 1.0
+    head_lr_ratio: Real = 1.0
     """Learning rate of the head, as a multiple of `lr`."""
-    head_lr_ratio_epochs: int | None = None
+    head_lr_ratio_epochs: Whole | None = None
     """The head keeps its multiple for this many epochs and then trains at `lr`; None: for the whole stage."""
-    head_step_epochs: int | None = None
+    head_step_epochs: Whole | None = None
     """The head's learning rate falls by `step_factor` every so many epochs; None: it follows `schedule`."""
-    head_epochs: int | None = None
+    head_epochs: Whole | None = None
     """The head is trained in the first so many epochs only; None: always. (HyperIQA as released: 1.)"""
     starts_from: Literal["last", "best"] = "last"
     """A later stage starts from the weights of the epoch before it, or of the stage before's best epoch by validation
@@ -45,18 +47,18 @@ class Stage:
     trains: Literal["all", "head"] = "all"
     """Which parameters are trained; the rest keep their values (BatchNorm statistics still move, as published)."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    momentum: float = 0.9
+    momentum: Real = 0.9
     """Of SGD."""
-    weight_decay: float = 0.0
+    weight_decay: Real = 0.0
     schedule: Literal["constant", "cosine", "step", "cosine_wave"] = "constant"
     """`cosine`: to zero over the stage, after `warmup`; `step`: by `step_factor` every `step_epochs`;
     `cosine_wave`: down and up again, half a period every `wave_steps` optimiser steps (MANIQA as released)."""
-    warmup: float = 0.0
+    warmup: Real = 0.0
     """Share of the stage's steps with a linearly rising learning rate, for `cosine`."""
-    step_epochs: int = 1
-    step_factor: float = 0.1
-    wave_steps: int = 50
-    batch_size: int = 32
+    step_epochs: Whole = 1
+    step_factor: Real = 0.1
+    wave_steps: Whole = 50
+    batch_size: Whole = 32
     rebuild_optimizer: bool = False
     """Make a new optimiser each epoch, losing its moments. (HyperIQA as released.)"""
 
@@ -92,9 +94,9 @@ class Recipe:
     augment: Literal["none", "mirror", "upside_down", "dihedral"] = "mirror"
     """How training views are turned at random: not at all, left-right in half of them, top-bottom in seven of ten
     (MANIQA as released), or in all eight ways a square can lie."""
-    crops_per_image: int = 1
+    crops_per_image: Whole = 1
     """Training views drawn from each image per epoch."""
-    training_crop: int | None = None
+    training_crop: Whole | None = None
     """Train on square crops of so many pixels instead of the model's usual view (DBCNN: 448)."""
     select: Literal["last", "best"] = "last"
     """Which epoch's weights the trial ships: the last, or the one with the best validation SROCC."""

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainables.written import Real
+
 NORM_EPSILON = 1e-8
 """Added to the norms of the norm-in-norm loss, as in the authors' release."""
 
@@ -32,11 +34,11 @@ def norm_in_norm(
     outputs: Tensor,
     targets: Tensor,
     *,
-    p: float = 1.0,
-    q: float = 2.0,
-    alpha: Sequence[float] = (1.0, 0.0),
-    beta: Sequence[float] = (0.1, 0.1, 1.0),
-    gamma: float = 0.0,
+    p: Real = 1.0,
+    q: Real = 2.0,
+    alpha: Sequence[Real] = (1.0, 0.0),
+    beta: Sequence[Real] = (0.1, 0.1, 1.0),
+    gamma: Real = 0.0,
     detach: bool = False,
 ) -> Tensor:
     """D. Li et al., "Norm-in-Norm Loss with Faster Convergence and Better Performance for IQA", ACM MM 2020.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,11 +27,14 @@ def attack(
         str | None, typer.Option(help="Images, such as livec:/path; by default those that the model says, or photos.")
     ] = None,
     attacks: Annotated[
-        str, typer.Option(help="Attacks, separated by commas, with parameters as in ifgsm:steps=3:alpha=0.001.")
+        str, typer.Option(help="Attacks, separated by commas, with parameters as in ifgsm:steps=3:eps=8/255.")
     ] = "fgsm,ifgsm,noise",
     part: Annotated[str, typer.Option(help="Which part to attack: validation or test.")] = "test",
     split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
-    eps: Annotated[float | None, typer.Option(help="Budget of attacks that have one, in [0, 1] pixel units.")] = None,
+    eps: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Budget of attacks that have one, as in 8/255, in [0, 1] pixel units."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Which model published weights are of, where their keys do not say.")
     ] = None,
@@ -50,7 +52,6 @@ def attack(
     the parts they had in its study, so that it is attacked on none that it was trained on.
     """
     from study.images import remarks_on, seen_by
-    from trainables.attacks import check_suite
     from trainables.data import open_dataset
     from trainables.devices import usable_device
     from trainables.evaluate import evaluate
@@ -61,7 +62,6 @@ def attack(
 
     place = usable_device(device)
     chosen = _parse(attacks, eps, seed)
-    check_suite(chosen)
     scorer = _open(checkpoint, model).to(place)
     seen = seen_by(checkpoint)
     data = data or (seen.data if seen is not None else "photos")
@@ -111,11 +111,12 @@ def _dealt(images: ImageSet, seen: Seen | None, split: str | None, seed: int) ->
     return locate(seen.split[seen.split["sha256"].isin(images.table["sha256"])], images.table, spec=images.spec)
 
 
-def _parse(text: str, eps: float | None, seed: int) -> dict[str, dict[str, Any]]:
+def _parse(text: str, eps: str | None, seed: int) -> dict[str, dict[str, Any]]:
     """`fgsm,ifgsm:steps=3` -> label -> {"name": …, parameters}.
 
     The label is the name, or the whole entry where the name is taken; `_best` is added where the best iterate is kept.
     """
+    from search_spaces.parameters import typed_attack
     from trainables.attacks import parameters_of
 
     chosen: dict[str, dict[str, Any]] = {}
@@ -126,20 +127,14 @@ def _parse(text: str, eps: float | None, seed: int) -> dict[str, dict[str, Any]]
             key, is_set, value = setting.partition("=")
             if not is_set:
                 raise StudyError(f"{setting!r} in --attacks {entry!r} sets no parameter; write name:parameter=value")
-            params[key] = _number_or_text(value)
+            params[key] = value
         for parameter, common in (("eps", eps), ("seed", seed)):
             if common is not None and parameter in parameters_of(name):
                 params.setdefault(parameter, common)
-        label = f"{name}_best" if params.get("best_iterate") else name
-        chosen[entry if label in chosen else label] = {"name": name, **params}
+        attack = typed_attack(entry, {"name": name, **params})
+        label = f"{name}_best" if attack.get("best_iterate") else name
+        chosen[entry if label in chosen else label] = attack
     return chosen
-
-
-def _number_or_text(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
 
 
 def _open(checkpoint: Path, model: str | None) -> Scorer:

@@ -10,6 +10,7 @@ import typer
 
 from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, go_to
 from study.errors import StudyError
+from trainables.written import number
 
 if TYPE_CHECKING:
     from search_spaces.schema import StudyFile
@@ -136,7 +137,7 @@ def _range(name: str, text: str | None) -> dict[str, float] | None:
     if text is None:
         return None
     try:
-        low, high = (float(part) for part in text.split(":"))
+        low, high = (number(part) for part in text.split(":"))
     except ValueError:
         raise StudyError(f"--{name} {text!r} is not a range; write LOW:HIGH, as in 1e-6:1e-3") from None
     return {"low": low, "high": high}

@@ -9,6 +9,7 @@ import typer
 
 from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, go_to
 from study.errors import StudyError
+from trainables.written import number
 
 
 def sweep(
@@ -68,6 +69,6 @@ def _numbers(text: str | None) -> list[float]:
     if text is None:
         return []
     try:
-        return [float(part) for part in text.split(",")]
+        return [number(part) for part in text.split(",")]
     except ValueError:
         raise StudyError(f"--values {text!r} are no numbers; write them with commas, as in 1e-5,1e-4") from None

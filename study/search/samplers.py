@@ -237,16 +237,29 @@ def _random(seed: int, _: StudyFile) -> BaseSampler:
 
 def _grid(seed: int, study_file: StudyFile) -> BaseSampler:
     """As square a grid as the number of trials allows, evenly spaced on each axis's own scale."""
-    points = max(2, round(study_file.trials ** (1 / len(study_file.space))))
-    return _Grid({name: grid_values(axis, points) for name, axis in study_file.space.items()}, seed=seed)
+    return _Grid(grid_of(study_file.space, study_file.trials), seed=seed)
+
+
+def grid_of(space: dict[str, Range], trials: int) -> dict[str, list[float]]:
+    """Axis -> its values, about `trials` points in all; what a short integer axis cannot take, the others do."""
+    found: dict[str, list[float]] = {}
+    wanted = float(trials)
+    short_first = sorted(space, key=lambda name: (not space[name].integer, space[name].high - space[name].low))
+    for place, name in enumerate(short_first):
+        found[name] = grid_values(space[name], max(2, round(wanted ** (1 / (len(space) - place)))))
+        wanted = max(1.0, wanted / len(found[name]))
+    return found
 
 
 def grid_values(axis: Range, points: int) -> list[float]:
-    """`points` values from low to high, evenly spaced on the axis's scale."""
+    """`points` values from low to high, evenly spaced on the axis's scale; of an integer axis whole numbers, each once.
+
+    So there are fewer where an integer axis is short.
+    """
     low, high = (math.log(axis.low), math.log(axis.high)) if axis.log else (axis.low, axis.high)
     steps = [low + (high - low) * step / (points - 1) for step in range(points)]
     values = [math.exp(step) if axis.log else step for step in steps]
-    return [min(max(value, axis.low), axis.high) for value in values]
+    return sorted({axis.settle(min(max(value, axis.low), axis.high)) for value in values})
 
 
 SAMPLERS: dict[str, Callable[[int, StudyFile], BaseSampler]] = {

@@ -13,6 +13,7 @@ from trainables.attacks.constraint import project
 from trainables.attacks.iterative import slope_mid
 from trainables.attacks.noise import uniform_noise
 from trainables.gradients import Score
+from trainables.written import Real, Whole
 
 MOMENTUM = 0.75
 """Share of the new gradient step; the rest keeps the last step's direction."""
@@ -28,12 +29,12 @@ class AutoPgd(Attack):
     takes FGSM's step first and is never weaker than it; the further ones start anywhere in the budget's box.
     """
 
-    eps: float = 0.005
+    eps: Real = 0.005
     """Largest change of a pixel, in [0, 1] units."""
-    steps: int = 20
-    restarts: int = 3
+    steps: Whole = 20
+    restarts: Whole = 3
     """Runs in all."""
-    seed: int = 0
+    seed: Whole = 0
 
     def __post_init__(self) -> None:
         require_eps(self.eps)

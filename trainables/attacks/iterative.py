@@ -13,6 +13,7 @@ from trainables.attacks.base import Attack, CleanPass, clean_pass, require_eps
 from trainables.attacks.constraint import project
 from trainables.gradients import Score, final_scores
 from trainables.models.scorer import IMAGENET_MEAN, IMAGENET_STD, Scorer
+from trainables.written import Real, Whole
 
 Slope = Callable[[Tensor, Tensor], Tensor]
 """(scores, references), both (N,) -> d loss / d score, (N,); the attack ascends the loss."""
@@ -56,11 +57,11 @@ class Iterative(Attack):
     no effect; with `alpha` at least 2 `eps`, as in the paper, further steps jump between the box's faces.
     """
 
-    eps: float = 0.005
+    eps: Real = 0.005
     """Largest change of a pixel, in [0, 1] units."""
-    alpha: float = 0.01
+    alpha: Real = 0.01
     """Step size, in [0, 1] units."""
-    steps: int = 1
+    steps: Whole = 1
     loss: str = "mid"
     """A name in `LOSSES`."""
     reference: Literal["clean", "raw", "mos"] = "clean"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainables.attacks.base import Attack, CleanPass
 from trainables.gradients import Score, input_gradient
+from trainables.written import Real
 
 BETA1, BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
 FIRST_CHECK, LAST_STEP, PATIENCE = 20, 100, 2
@@ -29,7 +30,7 @@ LUMA_OFFSET = 16 / 255
 class Korhonen(Attack):
     """Raise the score, taken as a share of 100, by gradients multiplied with the image's spatial activity."""
 
-    lr: float = 0.2
+    lr: Real = 0.2
     """Learning rate in grey levels per step: the NT paper's. The attack's own paper has 0.1 to 5."""
     adam: Literal["matlab", "torch"] = "matlab"
     """Where Adam adds its epsilon: to the uncorrected root (MATLAB's solver, the original), or after the correction."""

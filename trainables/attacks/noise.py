@@ -11,17 +11,18 @@ from torch import Tensor
 from trainables.attacks.base import Attack, CleanPass, image_generator, require_eps
 from trainables.attacks.constraint import project
 from trainables.gradients import Score
+from trainables.written import Real, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Attack):
     """Independent noise at every pixel; the score is not consulted."""
 
-    eps: float = 0.005
+    eps: Real = 0.005
     """Largest change of a pixel, in [0, 1] units."""
     kind: Literal["sign", "uniform"] = "sign"
     """`sign`: ±eps, the size of FGSM's own step; `uniform`: anywhere in [-eps, eps]."""
-    seed: int = 0
+    seed: Whole = 0
 
     def __post_init__(self) -> None:
         require_eps(self.eps)

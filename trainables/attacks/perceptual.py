@@ -19,6 +19,7 @@ from torch import Tensor
 from trainables.attacks.base import Attack, CleanPass, image_generator, keep_better
 from trainables.gradients import Score, final_scores, input_gradient
 from trainables.ssim import ssim
+from trainables.written import Real, Whole
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """(clean, other), both (N, 3, H, W) in [0, 1] -> (N,), 0 where they look the same."""
@@ -43,18 +44,18 @@ class Perceptual(Attack):
     """The similarity: `ssim` (replicate-padded, as bundled with the released code), `ssim_piq`, `lpips` and `dists`
     (1 - distance), `dists_released` (the distance itself, the released sign, which rewards dissimilarity), or `linf`,
     as released no constraint at all, so that its weight must be 0."""
-    weight: float = 1e6
+    weight: Real = 1e6
     """λ of the Lagrangian; it acts against squared scores, so it depends on their scale (0..100 here)."""
-    steps: int = 200
+    steps: Whole = 200
     """0 gives the start alone: the control beside which the attack's effect is read."""
-    alpha: float = 0.005
+    alpha: Real = 0.005
     """Step size, in [0, 1] units."""
     best_iterate: bool = False
     """Return each image's iterate with the largest score change instead of the last one. Stronger than the released
     attack: say so where results are shown."""
     distance: Distance | None = None
     """Stands in for the network behind `lpips` or `dists`, whose weights have to be fetched otherwise."""
-    seed: int = 0
+    seed: Whole = 0
     """Of the start's noise, together with the image's own pixels."""
     start_noise: Tensor | None = None
     """(N, 3, H, W) in grey levels, instead of the drawn noise in {-1, 0}."""

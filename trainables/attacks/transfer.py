@@ -9,6 +9,7 @@ from torch import Tensor
 from trainables.attacks.base import Attack, CleanPass
 from trainables.attacks.iterative import Iterative
 from trainables.gradients import Score
+from trainables.written import Real, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +21,11 @@ class Transfer(Attack):
 
     source: Score
     """The model to make the images on, for instance the study's λ=0 baseline: (N, 3, H, W) in [0, 1] -> (N,)."""
-    eps: float = 0.005
+    eps: Real = 0.005
     """The sign steps' largest change of a value in [0, 1]."""
-    alpha: float = 0.001
+    alpha: Real = 0.001
     """A sign step's size."""
-    steps: int = 10
+    steps: Whole = 10
     attack: Attack | None = None
     """Made in place of the sign steps, with a budget of its own."""
 

@@ -19,6 +19,7 @@ from trainables.attacks.base import Attack, CleanPass, undisturbed
 from trainables.attacks.constraint import truncate_to_8_bit
 from trainables.files import write_atomically
 from trainables.gradients import Score, input_gradient
+from trainables.written import Real
 
 PUBLISHED_LIMIT = 0.1
 """Largest entry of the perturbation published with the BMVC paper."""
@@ -33,7 +34,7 @@ class UniversalPerturbation(Attack):
     perturbation: Tensor | str | Path
     """(3, h, w), or a PNG as published. Repeated from the top left corner to cover the image, so give whole images
     where crops are to be taken afterwards (the default protocol), or crops for a perturbation of each crop."""
-    multiplier: float = 0.4
+    multiplier: Real = 0.4
     """0.4 makes the published ±0.1 image the paper's scale 0.04; 1 is for perturbations limited to ±10/255."""
     is_8_bit: bool = True
     """Truncate the result to 8 bits, as published; else leave it as floats."""

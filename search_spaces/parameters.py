@@ -1,0 +1,56 @@
+"""Parameters of attacks and losses, as a study file or a command line names them, in the types that these declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from trainables.attacks import ATTACKS, PLACES, check_suite, parameters_of
+from trainables.losses import LOSSES, create_loss
+
+
+def typed_suite(suite: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Label -> {"name": …, parameters}, each parameter of its attack's type: "8/255" is a number, "true" a truth.
+
+    Raises ValueError, one sentence, for an unknown attack or parameter, with the nearest name, and for a value that
+    is of another type or out of range.
+    """
+    return {label: typed_attack(label, entry) for label, entry in suite.items()}
+
+
+def typed_attack(label: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry of a suite; see `typed_suite`."""
+    name = str(entry["name"])
+    parameters_of(name)
+    params = {key: value for key, value in entry.items() if key != "name"}
+    typed = {"name": name, **_typed(ATTACKS[name][0], params, f"attack {label!r}", surrogate=str | Path)}
+    # What a path names is looked for when it is used: it may still be relative to another folder.
+    check_suite({label: {key: value for key, value in typed.items() if key not in PLACES}})
+    return typed
+
+
+def typed_loss(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A loss's parameters in their types. ValueError, one sentence, for an unknown loss, parameter or a wrong value."""
+    create_loss(name)
+    typed = _typed(LOSSES[name], params, f"loss {name!r}")
+    create_loss(name, **typed)
+    return typed
+
+
+def _typed(owner: Callable[..., Any], params: Mapping[str, Any], what: str, **others: Any) -> dict[str, Any]:
+    """`params` as `owner` and `others` annotate them; names that neither has are left to the owner's own check."""
+    hints = others | get_type_hints(owner, include_extras=True)
+    known = {key: value for key, value in params.items() if key in hints}
+    fields: dict[str, Any] = {key: (hints[key], ...) for key in known}
+    model = create_model("Parameters", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)
+    try:
+        found = model.model_validate(known)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if "got" in message else f", got {first['input']!r}"
+        raise ValueError(f"{what}: {first['loc'][0]}: {message}{got}") from None
+    return {**params, **{key: getattr(found, key) for key in known}}
