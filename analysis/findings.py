@@ -249,7 +249,7 @@ def _text(change: Interval) -> str:
 
 
 def _is_nt(point: TrialPoint) -> bool:
-    return point.lam > 0
+    return point.is_nt_trial
 
 
 def _is_black_box(pair: Pair, label: str) -> bool:
@@ -318,7 +318,8 @@ def _trends(
     """Spearman's correlation of `metric` with `along` over the trials of every study, the baseline among them."""
     evidence = []
     for result in results:
-        tables = [(point, result.tables(point.trial)) for point in result.front.points]
+        trained = [point for point in result.front.points if not point.is_mixture]
+        tables = [(point, result.tables(point.trial)) for point in trained]
         if len(tables) < FEWEST_POINTS:
             continue
         correlations = []

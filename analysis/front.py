@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import pareto
+from analysis.labels import lam_text
 from analysis.metrics import interval, rows_of
+from trainables.config import Mixture
 from trainables.objectives import objective
 
 Split = Literal["validation", "test"]
@@ -22,13 +24,13 @@ Split = Literal["validation", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPoint:
-    """A finished trial, as far as a front is concerned."""
+    """A finished trial, or a mixture of two, as far as a front is concerned."""
 
     trial: str
     lam: float
-    """λ of the NT penalty, released form; 0 for the baseline."""
+    """λ of the NT penalty, released form; 0 for the baseline; of a mixture its parents', weighted."""
     step_size: float
-    """h in ImageNet-normalised units; means nothing when λ is 0."""
+    """h in ImageNet-normalised units; means nothing when λ is 0; of a mixture its parents', weighted."""
     validation: Mapping[str, float]
     test: Mapping[str, float]
     epochs: int = 0
@@ -42,6 +44,39 @@ class TrialPoint:
     """Standard deviation over seeds of validation metrics, once confirmed."""
     within_noise: bool = False
     """Dominated, but by less than the spread over seeds that a confirmation found."""
+    parents: tuple[str, ...] = ()
+    """Of a mixture: the two trials whose weights it lies between."""
+    weight: float | None = None
+    """Of a mixture: the second parent's share."""
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether it was mixed of two trained trials and not trained itself."""
+        return bool(self.parents)
+
+    @property
+    def is_nt_trial(self) -> bool:
+        """Whether it was trained with the penalty: neither a λ=0 trial nor a mixture."""
+        return self.lam > 0 and not self.is_mixture
+
+    @property
+    def setting(self) -> str:
+        """What it was made with, in words: λ and h, or what it was mixed of."""
+        if self.weight is not None:
+            return Mixture.of(*self.parents, self.weight).describe()
+        return f"λ {lam_text(self.lam)}" + (f", h {self.step_size:.2g}" if self.lam else "")
+
+    @property
+    def label(self) -> str:
+        """What it is called in a legend: by its λ, a mixture by its name."""
+        return self.trial if self.is_mixture else f"λ = {lam_text(self.lam)}"
+
+    @property
+    def lam_and_h(self) -> tuple[str, str]:
+        """Two cells of a table."""
+        if self.is_mixture:
+            return "mix", "–"
+        return lam_text(self.lam), f"{self.step_size:.2g}" if self.lam else "–"
 
     def metrics(self, split: Split) -> Mapping[str, float]:
         return self.validation if split == "validation" else self.test
@@ -67,7 +102,7 @@ class Front:
 
     @property
     def points(self) -> tuple[TrialPoint, ...]:
-        """Every finished trial, the front's members first."""
+        """Every finished trial and mixture, the front's members first."""
         return self.members + self.dominated
 
     @property
@@ -87,12 +122,12 @@ class Front:
     @property
     def most_robust(self) -> TrialPoint:
         """The member with the best second objective; ties go to the better first one."""
-        losses = _losses(self.members, self.objectives)
+        losses = losses_of(self.members, self.objectives)
         return self.members[np.lexsort((losses[:, 0], losses[:, 1]))[0]]
 
     @property
     def reported(self) -> TrialPoint | None:
-        """The NT trial to report: the knee, or the most robust member where the knee is the baseline."""
+        """The NT trial or mixture to report: the knee, or the most robust member where the knee is the baseline."""
         return next((point for point in (self.knee, self.most_robust) if point.lam > 0), None)
 
     @property
@@ -108,6 +143,7 @@ class Front:
             "most accurate": point is self.most_accurate and not self.doubt,
             "most robust": point is self.most_robust and not self.doubt,
             "λ = 0": point.is_baseline,
+            "mixture": point.is_mixture,
             "the paper's λ and h": point.is_paper_setting,
             "dominated": point not in self.members and not point.within_noise,
             "dominated within noise": point not in self.members and point.within_noise,
@@ -154,7 +190,7 @@ def find_front(
             f"study {study!r} has no front yet: none of its trials is complete with finite {wanted} on validation; "
             "wait for one to finish, or look at why they failed"
         )
-    losses = _losses(points, objectives)
+    losses = losses_of(points, objectives)
     corner = tuple(pareto.reference_point(objectives) if reference_point is None else reference_point)
     on_front = pareto.non_dominated(losses)
     order = np.lexsort(losses.T[::-1])
@@ -164,7 +200,7 @@ def find_front(
         members=tuple(points[row] for row in order if on_front[row]),
         dominated=tuple(points[row] for row in order if not on_front[row]),
         reference_point=corner,
-        hypervolume=pareto.hypervolume(losses, pareto.as_losses([corner], _directions(objectives))[0]),
+        hypervolume=pareto.hypervolume(losses, pareto.as_losses([corner], directions_of(objectives))[0]),
         knee=points[pareto.knee(losses)],
         doubt=doubt,
     )
@@ -201,18 +237,23 @@ def _is_measured(point: TrialPoint, objectives: Sequence[str]) -> bool:
     return all(math.isfinite(point.validation[name]) for name in objectives)
 
 
-def _losses(points: Sequence[TrialPoint], objectives: Sequence[str]) -> pareto.Losses:
+def losses_of(points: Sequence[TrialPoint], objectives: Sequence[str]) -> pareto.Losses:
+    """The validation objectives as losses, a row per point."""
     values = [[point.validation[name] for name in objectives] for point in points]
-    return pareto.as_losses(values, _directions(objectives))
+    return pareto.as_losses(values, directions_of(objectives))
 
 
-def _directions(objectives: Sequence[str]) -> list[str]:
+def directions_of(objectives: Sequence[str]) -> list[str]:
+    """Whether each objective is to be minimized or maximized."""
     return [objective(name).direction for name in objectives]
 
 
 def _to_dict(point: TrialPoint) -> dict[str, Any]:
+    made = {"parents": list(point.parents), "weight": point.weight} if point.is_mixture else {}
     return {
         "trial": point.trial,
+        "kind": "mixture" if point.is_mixture else "trial",
+        **made,
         "lam": finite(point.lam),
         "step_size": finite(point.step_size),
         "validation": finite_or_none(point.validation),
@@ -228,3 +269,10 @@ def finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
 def finite(value: float) -> float | None:
     """A number as JSON can hold it."""
     return float(value) if math.isfinite(value) else None
+
+
+def counted(points: Sequence[TrialPoint]) -> str:
+    """How many models these are, such as "3 trials and 5 mixtures"."""
+    mixed = sum(point.is_mixture for point in points)
+    trials = f"{len(points) - mixed} trial{'s' * (len(points) - mixed != 1)}"
+    return f"{trials} and {mixed} mixture{'s' * (mixed != 1)}" if mixed else trials

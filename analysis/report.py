@@ -92,7 +92,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _step_sizes(result: StudyResult) -> Table | None:
-    swept = [point for point in result.front.points if point.lam > 0]
+    swept = [point for point in result.front.points if point.is_nt_trial]
     if len({point.lam for point in swept}) != 1 or len({point.step_size for point in swept}) < 2:
         return None
     by_step_size = {point.step_size: result.tables(point.trial) for point in swept}

@@ -25,7 +25,6 @@ from analysis.figures.scores import (
 )
 from analysis.figures.trials import parallel_panel, sweep_panels
 from analysis.front import Front, TrialPoint
-from analysis.labels import lam_text
 from trainables.names import as_file_name
 from trainables.objectives import DEFAULT_ATTACK, measure
 
@@ -122,7 +121,7 @@ class Figure:
 def study_figures(result: StudyResult) -> list[Figure]:
     """The figures that a study's records allow, in the order of the report."""
     front, study = result.front, result.front.study
-    tables = {f"λ = {lam_text(point.lam)}": result.scores[point.trial] for point in result.compared}
+    tables = {point.label: result.scores[point.trial] for point in result.compared}
     figures = [
         Figure(name=f"{study}_front", caption=f"Front of {study} on validation images.", panels=[pareto_panel(front)]),
         Figure(
@@ -135,7 +134,7 @@ def study_figures(result: StudyResult) -> list[Figure]:
     if tables:
         figures += _score_figures(result, tables)
     if measured := [point for point in result.compared if point.trial in result.finite_differences]:
-        found = [(result.finite_differences[point.trial], f"λ = {lam_text(point.lam)}") for point in measured]
+        found = [(result.finite_differences[point.trial], point.label) for point in measured]
         figures.append(
             Figure(
                 name=f"{study}_finite_difference",
@@ -161,7 +160,7 @@ def comparison_figure(results: Sequence[StudyResult]) -> Figure:
 
 def _sweep_figures(result: StudyResult) -> list[Figure]:
     """Objectives over λ and over h, as far as either has more than one value."""
-    swept = [point for point in result.front.points if point.lam > 0]
+    swept = [point for point in result.front.points if point.is_nt_trial]
     captions = {
         "lam": "Objectives over λ (Figures 7, S5); h varies as well where the search chose it.",
         "step_size": "Objectives over the step size h (Table 4); λ varies as well where the search chose it.",

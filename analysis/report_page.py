@@ -15,7 +15,7 @@ from analysis.figures.images import as_img, example_grid
 from analysis.figures.pareto import front_sentence
 from analysis.figures.screen import to_plotly
 from analysis.front import Front
-from analysis.labels import lam_text, number, title
+from analysis.labels import number, title
 from analysis.report_figures import Figure, StudyResult
 from analysis.tables import Table
 from analysis.tables_as import as_html
@@ -63,7 +63,7 @@ def _from_markdown(text: str) -> str:
 
 def _study(result: StudyResult, figures: Sequence[str]) -> str:
     front = result.front
-    finished, planned = len(front.points), result.planned_trials
+    finished, planned = sum(not point.is_mixture for point in front.points), result.planned_trials
     partial = (
         f"<p><b>Partial: {finished} of {planned} trials have finished.</b></p>"
         if planned and finished < planned
@@ -89,8 +89,7 @@ def _front_table(front: Front) -> str:
     rows = []
     for point in front.shown:
         values = [number(of.get(name)) for of in (point.validation, point.test) for name in names]
-        setting = [lam_text(point.lam), f"{point.step_size:.2g}" if point.lam else "–"]
-        cells = [*setting, *values, ", ".join(front.roles(point))]
+        cells = [*point.lam_and_h, *values, ", ".join(front.roles(point))]
         rows.append(_row(point.trial, cells))
     heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     body = "\n".join(rows)

@@ -131,6 +131,8 @@ class StudyFile(_Part):
     suite: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Further attacks, too costly for every trial; `full_suite` says on which finished trials they run."""
     full_suite: FullSuite = "none"
+    mixtures: int = Field(default=0, ge=0)
+    """After the search, at most so many mixtures of two trials are measured where the front has gaps; 0: none."""
     resources_per_trial: Resources | None = None
     """None: one CPU, and on a cluster with GPUs one GPU."""
     max_concurrent: Whole | None = Field(default=None, ge=1)

@@ -148,6 +148,17 @@ class Mixture:
             return cls.of(second, first, 1 - weight)
         return cls(parents=(first, second), weight=round(weight, 4))
 
+    @classmethod
+    def named(cls, name: str) -> Mixture | None:
+        """The mixture of a `name`; None for what is no mixture's name."""
+        parents, _, weight = name.rpartition("@")
+        first, _, second = parents.partition("~")
+        try:
+            mixture = cls(parents=(first, second), weight=float(weight))
+        except ValueError:
+            return None
+        return mixture if mixture.name == name else None
+
     @property
     def name(self) -> str:
         """What it is called among the trials, such as `baseline~t003@0.35`."""

@@ -1,7 +1,8 @@
 """The Pareto plot: clean accuracy against attacked error, one point per trial.
 
-Colour is λ, symbol the nearest decade of h, size the epochs trained; dominated trials are faded, the baseline is a
-star, rings mark the knee and the paper's setting. `pareto_html` is the interactive page, `pareto_png` the print.
+Colour is λ, symbol the nearest decade of h, size the epochs trained; a cross is a mixture of two trials, coloured by
+their λ, weighted. Dominated trials are faded, the baseline is a star, rings mark the knee and the paper's setting.
+`pareto_html` is the interactive page, `pareto_png` the print.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from analysis.figures.panel import INK, PALETTE, Layer, Line, Panel, Points, Sym
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.figures.scale import scale_over
 from analysis.figures.screen import to_plotly
-from analysis.front import Front, Split, TrialPoint, finite_or_none
-from analysis.labels import axis_label, lam_text, number, title
+from analysis.front import Front, Split, TrialPoint, counted, finite_or_none
+from analysis.labels import axis_label, number, title
 
-SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
+SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond", "triangle-up", "triangle-down")
+MIXED: Symbol = "cross"
 SMALLEST, LARGEST = 8.0, 13.0
 """Diameters in pixels between which the number of epochs is shown."""
 FADED_OPACITY = 0.35
@@ -70,8 +72,10 @@ def comparison_panel(fronts: Sequence[Front], split: Split = "validation") -> Pa
         layers.append(_front_line(front, split, color))
         baseline = [point for point in front.points if point.is_baseline]
         dominated = [point for point in front.dominated if not point.is_baseline]
-        members = [point for point in front.members if not point.is_baseline]
+        members = [point for point in front.members if not point.is_baseline and not point.is_mixture]
+        mixed = [point for point in front.members if point.is_mixture]
         layers.append(_points(front, dominated, split, color=color, symbol=symbol, opacity=FADED_OPACITY))
+        layers.append(_points(front, mixed, split, color=color, symbol=MIXED))
         layers.append(_points(front, members, split, name=front.study, color=color, symbol=symbol))
         layers.append(_points(front, baseline, split, color=color, symbol="star"))
     return Panel(layers=layers, x_label=axis_label(objectives[1]), y_label=axis_label(objectives[0]))
@@ -127,19 +131,22 @@ def _front_line(front: Front, split: Split, color: str) -> Line:
 
 def _decade_legend(front: Front) -> list[Layer]:
     """Empty layers that explain the symbols, small h first."""
-    found = sorted({_decade(point) for point in front.points if not point.is_baseline})
-    return [Points(x=[], y=[], color=[], symbol=_symbol(decade), name=f"h ≈ {10.0**decade:g}") for decade in found]
+    found = sorted({_decade(point) for point in front.points if not point.is_baseline and not point.is_mixture})
+    explained = [(_symbol(decade), f"h ≈ {10.0**decade:g}") for decade in found]
+    if any(point.is_mixture for point in front.points):
+        explained.append((MIXED, "mixture of two trials"))
+    return [Points(x=[], y=[], color=[], symbol=symbol, name=name) for symbol, name in explained]
 
 
 def _trial_layers(front: Front, trials: Sequence[TrialPoint], split: Split, opacity: float = 1.0) -> list[Layer]:
-    """One layer per decade of h, the baseline left out: it has no h."""
-    by_decade: dict[int, list[TrialPoint]] = {}
+    """One layer per decade of h, and one of mixtures; the baseline left out: it has no h."""
+    by_symbol: dict[Symbol, list[TrialPoint]] = {}
     for point in trials:
         if not point.is_baseline:
-            by_decade.setdefault(_decade(point), []).append(point)
+            by_symbol.setdefault(MIXED if point.is_mixture else _symbol(_decade(point)), []).append(point)
     return [
-        _points(front, some, split, color=[point.lam for point in some], symbol=_symbol(decade), opacity=opacity)
-        for decade, some in by_decade.items()
+        _points(front, some, split, color=[point.lam for point in some], symbol=symbol, opacity=opacity)
+        for symbol, some in by_symbol.items()
     ]
 
 
@@ -195,7 +202,7 @@ def _symbol(decade: int) -> Symbol:
 def _sizes(trials: Sequence[TrialPoint], front: Front) -> list[float]:
     """By epochs, relative to the longest NT trial; the baseline may train much longer and is the largest."""
     most = max((point.epochs for point in front.points if not point.is_baseline), default=0)
-    shares = [min(1.0, point.epochs / most) if most else 1.0 for point in trials]
+    shares = [min(1.0, point.epochs / most) if most and not point.is_mixture else 1.0 for point in trials]
     return [SMALLEST + (LARGEST - SMALLEST) * share for share in shares]
 
 
@@ -206,22 +213,18 @@ def _key(front: Front, point: TrialPoint) -> str:
 def _hover(front: Front, point: TrialPoint, split: Split) -> str:
     metrics = point.metrics(split)
     ordered = sorted(metrics, key=lambda name: (name not in front.objectives, "/" in name))
-    lines = [f"<b>{html.escape(point.trial)}</b>  {_setting(point)}"]
+    lines = [f"<b>{html.escape(point.trial)}</b>  {point.setting}"]
     lines += [f"{html.escape(title(name))}: {number(metrics[name])}" for name in ordered[:HOVER_LINES]]
     if len(ordered) > HOVER_LINES:
         lines.append(f"click for {len(ordered) - HOVER_LINES} more")
     return "<br>".join(lines)
 
 
-def _setting(point: TrialPoint) -> str:
-    return f"λ {lam_text(point.lam)}" + (f", h {point.step_size:.2g}" if point.lam else "")
-
-
 def _details(front: Front, point: TrialPoint) -> dict[str, Any]:
     return {
         "study": front.study,
         "trial": point.trial,
-        "setting": _setting(point),
+        "setting": point.setting,
         "roles": front.roles(point),
         "epochs": point.epochs,
         "run_id": point.run_id,
@@ -234,11 +237,11 @@ def front_sentence(front: Front) -> str:
     """What the study found, in two sentences of plain text."""
     accuracy, robustness = front.objectives[:2]
     knee = front.knee.validation
-    text = f"{front.study}: {len(front.members)} of {len(front.points)} finished trials are on the front"
+    text = f"{front.study}: {counted(front.members)} of {counted(front.points)} are on the front"
     if front.doubt:
         return f"{text}; {front.doubt}."
     text += (
-        f". Its knee is {front.knee.trial} ({_setting(front.knee)}) with {title(accuracy)} {number(knee[accuracy])} "
+        f". Its knee is {front.knee.trial} ({front.knee.setting}) with {title(accuracy)} {number(knee[accuracy])} "
         f"and {title(robustness)} {number(knee[robustness])} on validation"
     )
     if front.baseline:

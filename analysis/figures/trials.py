@@ -47,12 +47,12 @@ def parallel_panel(front: Front, metrics: Sequence[str] | None = None, split: Sp
     """Parallel coordinates: λ, h and metrics (the objectives by default) of every trial, a line each, colour λ.
 
     Each axis runs from its smallest value (bottom) to its largest (top), λ and h logarithmically; dominated trials are
-    faded. The baseline has neither λ nor h: its line spans the metrics alone.
+    faded. The baseline and mixtures have neither λ nor h: their lines span the metrics alone.
     """
     names = list(metrics or front.objectives)
     columns: dict[str, list[float]] = {
-        "λ": [point.lam if point.lam > 0 else np.nan for point in front.points],
-        "h": [point.step_size if point.lam > 0 else np.nan for point in front.points],
+        "λ": [point.lam if point.is_nt_trial else np.nan for point in front.points],
+        "h": [point.step_size if point.is_nt_trial else np.nan for point in front.points],
         **{title(name): [point.metrics(split).get(name, np.nan) for point in front.points] for name in names},
     }
     heights = np.column_stack([_scaled(values, log=label in ("λ", "h")) for label, values in columns.items()])
@@ -112,7 +112,7 @@ def sweep_panels(
     """
     if parameter not in ("lam", "step_size"):
         raise ValueError(f"a sweep is over 'lam' or 'step_size', got {parameter!r}")
-    swept = [point for point in trials if point.lam > 0]
+    swept = [point for point in trials if point.is_nt_trial]
     if not swept:
         raise ValueError(f"a sweep over {parameter} needs trials with λ above 0, got none")
     baselines = [point for point in trials if point.lam == 0]

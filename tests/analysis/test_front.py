@@ -55,7 +55,7 @@ def test_the_dictionary_is_what_the_command_line_promises():
     assert front["objectives"] == ["srocc", "rmse_attacked"]
     assert front["directions"] == ["maximize", "minimize"]
     assert [member["trial"] for member in front["front"]] == ["baseline", "t000", "t002"]
-    assert set(front["front"][0]) == {"trial", "lam", "step_size", "validation", "test"}
+    assert set(front["front"][0]) == {"trial", "kind", "lam", "step_size", "validation", "test"}
     assert front["front"][2]["test"] == {"srocc": 0.5, "rmse_attacked": 9.0}
     assert front["baseline"]["lam"] == 0.0
     assert front["knee"] == "t000"
