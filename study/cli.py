@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "study.commands.status",
     "list": "study.commands.status",
     "confirm": "study.commands.confirm",
+    "blend": "study.commands.blend",
     "sweep": "study.commands.sweep",
     "front": "study.commands.front",
     "attack": "study.commands.attack",

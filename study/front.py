@@ -94,4 +94,4 @@ def refresh_front(directory: StudyDirectory) -> Front:
 
 
 def _is_at(trial: TrialSummary, point: dict[str, float]) -> bool:
-    return bool(point) and (trial.lam, trial.step_size) == (point["lam"], point["step_size"])
+    return bool(point) and not trial.is_mixture and (trial.lam, trial.step_size) == (point["lam"], point["step_size"])

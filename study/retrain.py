@@ -15,13 +15,14 @@ from rich.console import Console
 
 from search_spaces.schema import Scheduler, StudyFile
 from study.errors import StudyError
+from study.filling import record_here
 from study.run import attack, run
 from study.search.durable import trial_name
 from study.storage.directory import StudyDirectory, create
 from study.storage.frozen import software
 from study.storage.reading import UnreadableFileError
 from study.suite import not_yet_attacked
-from trainables.config import BASELINE
+from trainables.config import BASELINE, Mixture
 from trainables.record import SCORES, read_scores
 from trainables.seeding import derive_seed
 
@@ -34,8 +35,11 @@ def retrain(
 ) -> bool:
     """Train the trials `members` and the baseline with `seeds` new seeds; run the full suite on those of `attacked`.
 
+    Of a mixture its parents are trained again, and mixed as they were: so a path is tried with other seeds.
     Returns whether all of it is finished. A retraining that failed is said to have, and left out of what is compared.
     """
+    mixtures = [mixture for mixture in map(Mixture.named, members) if mixture is not None]
+    members = _trained(members)
     for number in range(1, seeds + 1):
         console.print(f"\n[bold]new seed {number} of {seeds}[/]")
         replica = seed_study(directory, number, members)
@@ -45,10 +49,27 @@ def retrain(
         failed = [trial for trial in members if not (_folder_in(replica, trial) / SCORES).exists()]
         for trial in failed:
             console.print(f"with this seed {trial} failed; why: {_folder_in(replica, trial) / 'error.txt'}")
-        wanted = [_name_in(replica, trial) for trial in attacked if trial not in failed]
+        mixed = [mixture for mixture in mixtures if not set(mixture.parents) & set(failed)]
+        _mix_again(replica, [_name_in(replica, mixture.name) for mixture in mixed])
+        lost = {*failed, *(mixture.name for mixture in mixtures if mixture not in mixed)}
+        wanted = [_name_in(replica, trial) for trial in attacked if trial not in lost]
         if not attack(replica, not_yet_attacked(replica, wanted), console):
             return False
     return True
+
+
+def _trained(trials: Sequence[str]) -> list[str]:
+    """What has to be trained for these trials and mixtures, beside the baseline; each once, in order."""
+    mixtures = {trial: Mixture.named(trial) for trial in trials}
+    needed = [name for trial, mixture in mixtures.items() for name in (mixture.parents if mixture else (trial,))]
+    return [name for name in dict.fromkeys(needed) if name != BASELINE]
+
+
+def _mix_again(replica: StudyDirectory, names: Sequence[str]) -> None:
+    """Make a seed's mixtures, as far as they are missing."""
+    missing = [name for name in names if not (replica.trial(name) / SCORES).exists()]
+    if missing:
+        record_here(replica, [mixture for mixture in map(Mixture.named, missing) if mixture is not None])
 
 
 def retrained_tables(directory: StudyDirectory, trial: str, problems: list[str] | None = None) -> list[pd.DataFrame]:
@@ -106,6 +127,7 @@ def _fixed_points(directory: StudyDirectory, number: int, names: list[str]) -> S
             "scheduler": Scheduler(),
             "storage": None,
             "full_suite": "none",
+            "mixtures": 0,
         }
     )
 
@@ -114,7 +136,7 @@ def _retrainings(directory: StudyDirectory, trial: str) -> list[Path]:
     found = []
     for seed in sorted((directory.path / "confirm").glob("seed-*"), key=_number_of):
         replica = StudyDirectory(seed)
-        if trial != BASELINE and trial not in _members(replica):
+        if not set(_trained([trial])) <= set(_members(replica)):
             break
         folder = _folder_in(replica, trial)
         if not (folder / SCORES).exists():
@@ -142,5 +164,8 @@ def _folder_in(replica: StudyDirectory, trial: str) -> Path:
 
 
 def _name_in(replica: StudyDirectory, trial: str) -> str:
-    """What the study's trial is called in a seed's folder."""
+    """What the study's trial or mixture is called in a seed's folder."""
+    if (mixture := Mixture.named(trial)) is not None:
+        first, second = (_name_in(replica, parent) for parent in mixture.parents)
+        return Mixture.of(first, second, mixture.weight).name
     return BASELINE if trial == BASELINE else trial_name(_members(replica).index(trial))

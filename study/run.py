@@ -75,12 +75,13 @@ def run(
 
     StudyError when the study cannot go on, and when it would go on otherwise than it began, unless `force`.
     """
+    from study.filling import to_fill
     from study.search.durable import DurableSearch, open_optuna
 
     with _disk_errors_explained(directory), directory.locked(), _logging_to(directory.driver_log):
         study_file = directory.read_study_file()
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
-        if search.remaining or _to_attack(directory, study_file):
+        if search.remaining or to_fill(directory, study_file) or _to_attack(directory, study_file):
             _settle_study_file(directory)
             check_unchanged(directory, force=force)
             start_ray(study_file, directory.path.parent, stop=directory.stop_requested)
@@ -103,7 +104,7 @@ def run(
                 f"run: {search.gave_up}; the tracebacks are in the trials' error.txt; when it is mended: "
                 f"{remedy or directory.command('resume', '--retry-failed')}"
             )
-        return search.remaining == 0 and not _to_attack(directory, study_file)
+        return not (search.remaining or to_fill(directory, study_file) or _to_attack(directory, study_file))
 
 
 def _run_trials(
@@ -113,6 +114,7 @@ def _run_trials(
     console: Console,
     changed: Callable[[], None],
 ) -> None:
+    from study.filling import fill
     from study.progress import Progress
     from study.storage.summaries import summarise
     from study.suite import run_suite
@@ -126,6 +128,8 @@ def _run_trials(
         if search.remaining:
             with Progress(study_file, summarise(directory), console, changed) as progress:
                 run_trials(directory, study_file, search, [progress], stop)
+        if not stop() and search.remaining == 0:
+            fill(directory, console, stop, changed)
         if not stop() and search.remaining == 0:
             run_suite(directory, _to_attack(directory, study_file), console, stop)
 
@@ -181,6 +185,31 @@ def run_suite_of(directory: StudyDirectory, extent: Extent, console: Console) ->
         return
     attack(directory, trials, console)
     sync(directory)
+
+
+def blend(directory: StudyDirectory, mixtures: int, console: Console, *, force: bool = False) -> bool:
+    """Fill the front of a study with up to `mixtures` mixtures, those it has counted in. False when interrupted.
+
+    StudyError where nothing can be mixed, and where the study was begun with other code or images, unless `force`.
+    """
+    from study.filling import fill, points_of
+    from study.tracking.tracker import sync
+
+    if not points_of(directory):
+        raise StudyError(f"study {directory.name!r} has no finished trial that could be mixed yet")
+    with directory.locked(), _logging_to(directory.driver_log), _stop_on_interrupt(console) as interrupted:
+        study_file = directory.read_study_file().model_copy(update={"mixtures": mixtures})
+        check_unchanged(directory, force=force)
+        directory.write_study_file(study_file)
+        start_ray(study_file, directory.path.parent)
+
+        def stop() -> bool:
+            return interrupted.is_set() or directory.stop_requested()
+
+        fill(directory, console, stop)
+        stopped = stop()
+    sync(directory)
+    return not stopped
 
 
 def attack(directory: StudyDirectory, trials: list[str], console: Console) -> bool:

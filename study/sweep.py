@@ -42,7 +42,7 @@ def sweep_file(
     values: of λ or of h; none: `POINTS` of them over the study's range, the paper's own among them. StudyError for
     values that are not positive, and for any given with `intensity`, which trains the paper's point alone.
     """
-    study_file = load_study_file(source, preset=preset, overrides=overrides)
+    study_file = load_study_file(source, preset=preset, overrides={**(overrides or {}), "mixtures": 0})
     point = study_file.paper_point
     if set(point) != {"lam", "step_size"}:
         raise StudyError(f"a sweep starts from the paper's λ and h, and {source} gives no paper_point with both")

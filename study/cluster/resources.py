@@ -43,10 +43,16 @@ def check_fits(wanted: Resources) -> None:
     if not any(has(node, needs) for node in nodes):
         asked = " and ".join(f"{amount:g} {kind}" for kind, amount in needs.items() if amount)
         raise StudyError(f"one trial asks for {asked} and no node has them all; lower resources_per_trial")
-    slots = sum(int(min(node.get(kind, 0) // amount for kind, amount in needs.items() if amount)) for node in nodes)
+    slots = slots_of(wanted)
     # Tune asks for one process or machine at a time, so a large cluster would fill slowly. What waits has been
     # suggested without the results of what runs, hence no more of it than that.
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(max(1, len(_nodes_to_come()), slots // 8)))
+
+
+def slots_of(wanted: Resources) -> int:
+    """How many trials can run at a time on the nodes there are, and on those that may be added."""
+    needs = {kind: amount for kind, amount in needs_of(wanted).items() if amount}
+    return sum(int(min(node.get(kind, 0) // amount for kind, amount in needs.items())) for node in _nodes())
 
 
 def _nodes() -> list[dict[str, float]]:

@@ -9,12 +9,15 @@ import sys
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from study.commands.options import STUDIES, DeviceOption, JsonOption, StudiesOption
 from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from study.storage.directory import StudyDirectory
 
 
 class Format(StrEnum):
@@ -26,7 +29,18 @@ class Format(StrEnum):
 def export(
     name: Annotated[str, typer.Argument(help="Name of the study.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
-    pick: Annotated[str, typer.Option(help="knee, most-accurate, most-robust, front, or a trial's name.")] = "knee",
+    pick: Annotated[
+        str | None,
+        typer.Option(help="knee, most-accurate, most-robust, front, or a model's name.", show_default="knee"),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BOUND",
+            help='The best model that keeps a bound on validation, mixed where needed: "srocc>=0.70" or '
+            '"rmse_attacked<=5".',
+        ),
+    ] = None,
     format_: Annotated[list[Format] | None, typer.Option("--format", help="Write this format as well.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an export that is there already.")] = False,
     studies: StudiesOption = STUDIES,
@@ -36,11 +50,33 @@ def export(
     from study.storage.directory import find
     from study.suggest import command
 
+    if at is not None and pick is not None:
+        raise StudyError("--at and --pick both say which model to export; give one of them")
+    directory = find(studies, name)
+    if at is not None:
+        pick = _dialled(directory, at)
     formats = [format_.value for format_ in format_ or []]
-    made = export_models(find(studies, name), pick, out, force=force, formats=formats)
+    made = export_models(directory, pick or "knee", out, force=force, formats=formats)
     for folder in made:
         print(folder)
     print(f"score images with it: {command('score', made[-1])} IMAGE…")
+
+
+def _dialled(directory: StudyDirectory, at: str) -> str:
+    """The name of the model that `at` asks for, once it has been said what it reaches."""
+    from rich.console import Console
+
+    from study.dial import model_at
+
+    console = Console(stderr=True)
+    point = model_at(directory, at, console)
+    objectives = directory.read_study_file().objectives
+    reached = "; ".join(
+        f"{split}: " + ", ".join(f"{name} {point.metrics(split)[name]:.3f}" for name in objectives)
+        for split in ("validation", "test")
+    )
+    console.print(f"{point.trial} ({point.setting}) meets {at} on validation. {reached}", highlight=False)
+    return point.trial
 
 
 def score(

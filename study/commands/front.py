@@ -142,8 +142,7 @@ def _over_seeds(one: dict[str, Any], name: str) -> str:
 
 def _cells(found: Front, point: TrialPoint) -> list[str]:
     values = [f"{metrics[name]:.3f}" for metrics in (point.validation, point.test) for name in found.objectives]
-    step_size = "–" if point.lam == 0 else f"{point.step_size:.2g}"
-    return [point.trial, f"{point.lam:.2g}", step_size, *values]
+    return [point.trial, *point.lam_and_h, *values]
 
 
 def _caption(found: Front) -> str:

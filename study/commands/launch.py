@@ -34,6 +34,7 @@ def launch(
     lam: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of λ.")] = None,
     step_size: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of h.")] = None,
     full_suite: Annotated[str | None, typer.Option(help="Attack fully at the end: none, reported, front, all.")] = None,
+    mixtures: Annotated[int | None, typer.Option(help="Mixtures to fill the front with; 0: none.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at a time, at most; 1 runs them serially.")] = None,
     mlflow: MlflowOption = None,
     studies: StudiesOption = STUDIES,
@@ -61,6 +62,7 @@ def launch(
             "max_concurrent": max_concurrent,
             "skip_unreadable": skip_unreadable or None,
             "full_suite": full_suite,
+            "mixtures": mixtures,
         }.items()
         if value is not None
     }

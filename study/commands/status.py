@@ -45,18 +45,19 @@ def status(
         console.print(facts["doubt"], style="bold", markup=False, highlight=False, soft_wrap=True)
     if facts["best"]:
         best = ", ".join(f"{role} {trial}" for role, trial in facts["best"].items())
-        console.print(f"front of {facts['front']} trials, hypervolume {facts['hypervolume']:.4g}: {best}")
+        console.print(f"front of {facts['front']} models, hypervolume {facts['hypervolume']:.4g}: {best}")
     table = Table(box=None, pad_edge=False)
     for title in ("trial", "state", "λ", "h", "epoch", "SROCC", "attacked RMSE", "reason"):
         table.add_column(title, justify="left" if title in ("trial", "state", "reason") else "right")
     for trial in facts["trials"]:
-        last = trial["last_epoch"] or {}
+        is_mixture = trial["kind"] == "mixture"  # it has no epochs, and no λ that trained it
+        last = trial["validation"] if is_mixture else trial["last_epoch"] or {}
         table.add_row(
             trial["trial"],
             trial["state"],
-            _text(trial["lam"], ".2g"),
-            _text(trial["step_size"], ".2g"),
-            f"{trial['epochs']}/{trial['planned_epochs'] or '?'}",
+            "mix" if is_mixture else _text(trial["lam"], ".2g"),
+            "–" if is_mixture else _text(trial["step_size"], ".2g"),
+            "–" if is_mixture else f"{trial['epochs']}/{trial['planned_epochs'] or '?'}",
             _text(last.get("srocc"), ".3f"),
             _text(last.get("rmse_attacked"), ".2f"),
             trial["reason"],
@@ -125,6 +126,7 @@ def _facts(directory: StudyDirectory, *, with_trials: bool) -> dict[str, Any]:
         facts["trials"] = [
             {
                 "trial": trial.trial,
+                "kind": "mixture" if trial.is_mixture else "trial",
                 "state": trial.state,
                 "lam": finite(trial.lam),
                 "step_size": finite(trial.step_size),

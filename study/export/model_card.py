@@ -24,7 +24,9 @@ def model_card(
     size = f"{view['height']}x{view['width']} pixels"
     taken = _crops(view, size) if view["mode"] == "crop" else f"its whole, resized to {size}"
     robust = (
-        f"trained with the gradient-norm regulariser,\nλ = {point.lam:.3g} (released form, with the factor ½) and "
+        f"mixed of two\ntrained models of that study, {point.setting} by weight (linear interpolation)"
+        if point.is_mixture
+        else f"trained with the gradient-norm regulariser,\nλ = {point.lam:.3g} (released form, with the factor ½) and "
         f"h = {point.step_size:.3g} (ImageNet-normalised units)"
         if point.lam
         else "trained without the\nregulariser (λ = 0): it is the study's reference"

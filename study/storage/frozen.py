@@ -27,7 +27,15 @@ PACKAGES = ("nt-study", "torch", "torchvision", "ray", "optuna", "mlflow", "nump
 ROOMS = ("analysis", "search_spaces", "study", "trainables")
 CODE = "NT_STUDY_CODE"
 """Environment variable that names the commit where a working tree has been sent to."""
-COUNT_NOTHING = ("trials", "max_concurrent", "max_failures", "give_up_after", "resources_per_trial", "full_suite")
+COUNT_NOTHING = (
+    "trials",
+    "max_concurrent",
+    "max_failures",
+    "give_up_after",
+    "resources_per_trial",
+    "full_suite",
+    "mixtures",
+)
 """Keys of a study file that may change between runs: they decide how much is run and where, not what comes out."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from search_spaces.schema import STAGE_PARAMETERS, StudyFile
 from study.storage.directory import StudyDirectory
 from study.storage.reading import read_object_if_any, read_rows
-from trainables.config import BASELINE, TrialConfig, in_order, trial_config_from_dict
+from trainables.config import BASELINE, Mixture, TrialConfig, in_order, trial_config_from_dict
 from trainables.objectives import measure
 from trainables.record import SCORES, read_scores
 
@@ -38,6 +38,15 @@ class TrialSummary:
     """Why it is not complete, where it has ended."""
     problems: tuple[str, ...] = ()
     """Its files that could not be read, or not to their end, each in a sentence."""
+    parents: tuple[str, ...] = ()
+    """Of a mixture: the two trials whose weights it lies between; nothing for a trained trial."""
+    weight: float | None = None
+    """Of a mixture: the second parent's share."""
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether it was mixed of two trained trials and not trained itself."""
+        return bool(self.parents)
 
     @property
     def is_baseline(self) -> bool:
@@ -50,7 +59,7 @@ class TrialSummary:
 
 
 def summarise(directory: StudyDirectory) -> list[TrialSummary]:
-    """Every trial that has been started, the baseline first, then in the order they were asked for.
+    """Every trial that has been started, the baseline first, then in the order they were asked for; then mixtures.
 
     A file that cannot be read costs what it would have said, is named in its trial's `problems`, and hides no other.
     """
@@ -70,10 +79,11 @@ def trial_folders(directory: StudyDirectory) -> list[Path]:
 
 
 def count_states(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, int]:
-    """Trials by state; `waiting` are those asked for that have not been started, or were interrupted."""
-    counts = Counter(trial.state for trial in trials)
+    """Trained trials by state; `waiting` are those asked for that have not been started, or were interrupted."""
+    trained = [trial for trial in trials if not trial.is_mixture]
+    counts = Counter(trial.state for trial in trained)
     asked = directory.read_study_file().trials + 1
-    counts["waiting"] += max(0, asked - len(trials))
+    counts["waiting"] += max(0, asked - len(trained))
     return {state: counts[state] for state in STATES}
 
 
@@ -82,7 +92,7 @@ def seconds_left(trials: list[TrialSummary], asked: int) -> float | None:
 
     As many run at a time as run now; early stopping may end it sooner.
     """
-    nt_trials = [trial for trial in trials if not trial.is_baseline]
+    nt_trials = [trial for trial in trials if not trial.is_baseline and not trial.is_mixture]
     paces = [row["train_seconds"] for trial in nt_trials for row in trial.epochs]
     running = [trial for trial in nt_trials if trial.state == "running"]
     if not paces or not running:
@@ -100,6 +110,7 @@ def searched_parameters(study_file: StudyFile) -> list[str]:
 def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSummary:
     """The trial of one folder; `alive` says whether somebody runs the study, so that an open trial is running."""
     problems: list[str] = []
+    mixture = Mixture.named(folder.name)
     config = _config(folder / "config.json", problems)
     state, reason = _state(folder, alive, problems)
     metrics: dict[str, dict[str, float]] = {"validation": {}, "test": {}}
@@ -114,13 +125,15 @@ def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSumm
         state=state,
         lam=math.nan if config is None else config.lam,
         step_size=math.nan if config is None else config.step_size,
-        training={} if config is None else {name: getattr(config.stages[-1], name) for name in searched},
+        training={} if config is None or mixture else {name: getattr(config.stages[-1], name) for name in searched},
         epochs=read_epochs(folder, problems),
         planned_epochs=0 if config is None else config.epochs,
         validation=metrics["validation"],
         test=metrics["test"],
         reason=reason,
         problems=tuple(problems),
+        parents=mixture.parents if mixture else (),
+        weight=mixture.weight if mixture else None,
     )
 
 

@@ -119,7 +119,8 @@ class Projection:
 
     def _update_study_state(self, alive: bool) -> None:
         asked = self.study_file.trials + 1
-        state = "running" if alive else "complete" if len(self._ended) >= asked else "waiting"
+        trained = sum(not trial.is_mixture for trial in self._ended.values())
+        state = "running" if alive else "complete" if trained >= asked else "waiting"
         if state == self._study_state:
             return
         run_id = self.runs[STUDY].info.run_id
@@ -205,7 +206,9 @@ class Projection:
         if not trial.planned_epochs:
             return {}  # its configuration cannot be read, and MLflow never lets a parameter change
         config = self.directory.read_json(f"trials/{trial.trial}/config.json")
+        mixed = {"kind": "mixture", "parents": " ".join(trial.parents), "weight": trial.weight}
         params = {
+            **(mixed if trial.is_mixture else {"kind": "trial"}),
             "lam": trial.lam,
             "step_size": trial.step_size,
             **trial.training,

@@ -95,6 +95,8 @@ def _version_of(client: MlflowClient, model: str, run_id: str, directory: StudyD
         client.log_artifacts(run_id, str(folder), "model")
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     tags = {"study": directory.name, "trial": point.trial, "sha256": config["sha256"], "lam": f"{point.lam:g}"}
+    if point.is_mixture:
+        tags |= {"kind": "mixture", "parents": " ".join(point.parents), "weight": f"{point.weight:g}"}
     return str(client.create_model_version(model, source, run_id, tags=tags).version)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import pareto
-from analysis.front import Front, TrialPoint
+from analysis.front import Front, TrialPoint, counted
 from study.tracking.links import charts, plot, trials
 from study.tracking.trial_report import png
 from trainables.objectives import objective
@@ -41,7 +41,7 @@ def describe(front: Front, experiment: str, run_id: str, take_home: str) -> str:
             "",
             *_summary(front),
             "",
-            f"### The front: {len(front.members)} of {len(front.points)} trials",
+            f"### The front: {counted(front.members)} of {counted(front.points)}",
             "",
             f"| {' | '.join(header)} |",
             f"|{'---|' * len(header)}",
@@ -60,8 +60,7 @@ def _summary(front: Front) -> list[str]:
     if front.doubt:
         return [f"**{front.doubt[0].upper()}{front.doubt[1:]}.**"]
     knee, before = front.knee, front.baseline
-    setting = f"λ = {knee.lam:.2g}, h = {knee.step_size:.2g}" if knee.lam else "λ = 0"
-    lines = [f"**The knee is `{knee.trial}`** ({setting})."]
+    lines = [f"**The knee is `{knee.trial}`** ({knee.setting})."]
     if before is not None and before != knee:
         changes = [f"{name} {before.test[name]:.3g} → {knee.test[name]:.3g}" for name in front.objectives]
         lines.append(f"From λ = 0 to the knee, on test: {', '.join(changes)}.")
@@ -82,6 +81,7 @@ def front_table(front: Front) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "trial": point.trial,
+            "kind": "mixture" if point.is_mixture else "trial",
             "on_front": point in front.members,
             "lam": point.lam,
             "step_size": point.step_size,
@@ -98,6 +98,5 @@ def _splits(point: TrialPoint) -> list[tuple[str, Mapping[str, float]]]:
 
 def _row(point: TrialPoint, objectives: Sequence[str], remark: str) -> str:
     values = [f"{metrics[name]:.3f}" for _, metrics in _splits(point) for name in objectives]
-    lam = f"{point.lam:.2g}" if point.lam else "0"
-    cells = [f"`{point.trial}`", lam, f"{point.step_size:.2g}" if point.lam else "–", *values, remark]
+    cells = [f"`{point.trial}`", *point.lam_and_h, *values, remark]
     return f"| {' | '.join(cells)} |"
