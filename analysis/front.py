@@ -62,8 +62,8 @@ class TrialPoint:
     @property
     def setting(self) -> str:
         """What it was made with, in words: λ and h, or what it was mixed of."""
-        if self.weight is not None:
-            return Mixture.of(*self.parents, self.weight).describe()
+        if (mixture := Mixture.named(self.trial)) is not None:
+            return mixture.describe()
         return f"λ {lam_text(self.lam)}" + (f", h {self.step_size:.2g}" if self.lam else "")
 
     @property

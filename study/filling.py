@@ -78,7 +78,8 @@ def to_fill(directory: StudyDirectory, study_file: StudyFile, count: int = 1) ->
     begun = [trial for trial in mixed if trial.state in ("running", "waiting")]
     left = max(0, study_file.mixtures - (len(mixed) - len(begun)))
     if begun:
-        return [Mixture.of(*trial.parents, trial.weight or 0) for trial in begun][: min(count, left)]
+        again = [mixture for mixture in (Mixture.named(trial.trial) for trial in begun) if mixture is not None]
+        return again[: min(count, left)]
     failed = [trial.trial for trial in mixed if trial.state == "failed"]
     return most_promising(points_of(directory), study_file.objectives, count=min(count, left), tried=failed)
 

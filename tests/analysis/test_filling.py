@@ -12,9 +12,14 @@ OBJECTIVES = ("srocc", "rmse_attacked")
 def point(trial: str, srocc: float, rmse: float, lam: float = 1e-3) -> TrialPoint:
     values = {"srocc": srocc, "rmse_attacked": rmse}
     mixture = Mixture.named(trial)
-    made = {} if mixture is None else {"parents": mixture.parents, "weight": mixture.weight}
     return TrialPoint(
-        trial=trial, lam=0 if trial == BASELINE else lam, step_size=0.01, validation=values, test=values, **made
+        trial=trial,
+        lam=0 if trial == BASELINE else lam,
+        step_size=0.01,
+        validation=values,
+        test=values,
+        parents=mixture.parents if mixture else (),
+        weight=mixture.weight if mixture else None,
     )
 
 
