@@ -76,7 +76,7 @@ class TrialPoint:
         """Two cells of a table."""
         if self.is_mixture:
             return "mix", "–"
-        return lam_text(self.lam), f"{self.step_size:.2g}" if self.lam else "–"
+        return lam_text(self.lam), f"{self.step_size:.2g}" if self.lam > 0 else "–"
 
     def metrics(self, split: Split) -> Mapping[str, float]:
         return self.validation if split == "validation" else self.test

@@ -47,7 +47,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def lam_text(lam: float) -> str:
-    """λ to two digits, as 1.7e-4; 0 for the baseline."""
+    """λ to two digits, as 1.7e-4; 0 for the baseline, "–" where it is not known."""
+    if math.isnan(lam):
+        return "–"
     if not lam:
         return "0"
     mantissa, exponent = f"{lam:.1e}".split("e")
