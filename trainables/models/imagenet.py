@@ -50,7 +50,8 @@ def _require_answer(url: str) -> None:
         except urllib.error.HTTPError:  # an answer; what it means the download will say
             found.append(None)
         except Exception as error:
-            found.append(error)
+            if not isinstance(getattr(error, "reason", error), TimeoutError):
+                found.append(error)
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
