@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from pathlib import Path
 
 from study.errors import StudyError
@@ -23,17 +23,43 @@ KEPT = (
     *(f"confirm/*/trials/*/{name}" for name in TRIAL),
 )
 
+LEFT_BY_USE = (".locking", "front/front.json", "front/pareto.html", "front/pareto.png")
+"""What our commands write into records that they are pointed at as a study; it can be written again."""
+
 
 def keep_records(directory: StudyDirectory, folder: Path) -> StudyDirectory:
-    """Copy a study's records into `folder`, as a study of the same name in place of any there; returns that.
+    """Copy a study's records into `folder`, as a study of the same name in place of any records there; returns that.
 
-    The host's name stays behind. StudyError when `folder` holds the study itself.
+    The host's name stays behind. StudyError when `folder` holds the study itself, or anything of that name that is not
+    records: what this did not write it does not remove.
     """
     kept = StudyDirectory(folder / directory.name)
     if kept.path.resolve() == directory.path.resolve():
         raise StudyError(f"{folder} holds study {directory.name!r} itself; choose another --records")
-    growing = StudyDirectory(folder / f".{directory.name}.new")
-    shutil.rmtree(growing.path, ignore_errors=True)
+    _refuse_others_files(kept.path)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{directory.name}.") as scratch:
+        growing = StudyDirectory(Path(scratch) / "new")
+        _copy(directory, growing)
+        if kept.path.exists():
+            kept.path.rename(Path(scratch) / "before")
+        growing.path.rename(kept.path)
+    return kept
+
+
+def _refuse_others_files(path: Path) -> None:
+    """StudyError unless the path is free, or a folder that holds records and nothing else."""
+    if not path.exists() and not path.is_symlink():
+        return
+    ours = {found for pattern in (*KEPT, *LEFT_BY_USE) for found in path.glob(pattern)}
+    others = [file for file in sorted(path.rglob("*")) if file not in ours and (file.is_symlink() or not file.is_dir())]
+    if path.is_symlink() or not path.is_dir() or others:
+        what = f"holds {others[0].relative_to(path)}, which is none" if others else "is none"
+        raise StudyError(f"records would take the place of {path}, but it {what}; choose another --records")
+
+
+def _copy(directory: StudyDirectory, growing: StudyDirectory) -> None:
+    growing.path.mkdir()
     for pattern in KEPT:
         for path in sorted(directory.path.glob(pattern)):
             write_atomically(growing.path / path.relative_to(directory.path), path.read_bytes())
@@ -41,6 +67,3 @@ def keep_records(directory: StudyDirectory, folder: Path) -> StudyDirectory:
     if isinstance(environment.get("hardware"), dict):
         environment["hardware"].pop("host", None)
         growing.write_json(ENVIRONMENT, environment)
-    shutil.rmtree(kept.path, ignore_errors=True)
-    growing.path.rename(kept.path)
-    return kept

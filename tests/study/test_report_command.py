@@ -60,12 +60,30 @@ def test_records_hold_no_weights_no_logs_and_no_host(confirmed: StudyDirectory, 
 
 def test_records_replace_those_of_an_older_study_of_the_name(confirmed: StudyDirectory, tmp_path: Path) -> None:
     records = tmp_path / "records"
-    write_study(records, "kept", ends=("complete",) * 5)
+    older = write_study(tmp_path / "older", "kept", ends=("complete",) * 5)
+    keep_records(older, records)
+    with pytest.raises(StudyError, match="which is none"):
+        keep_records(confirmed, older.path.parent)  # a study is more than its records
     kept = keep_records(confirmed, records)
     assert sorted(path.name for path in kept.trials.iterdir()) == ["baseline", "t000", "t001", "t002"]
     with pytest.raises(StudyError, match="holds study 'kept' itself"):
         keep_records(kept, records)
     assert (kept.path / "study.yaml").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_records_take_the_place_of_records_only(confirmed: StudyDirectory, tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "pröject [1]" / confirmed.name
+    thesis = place if kind == "file" else (tmp_path / "elsewhere" if kind == "link" else place) / "thesis.tex"
+    thesis.parent.mkdir(parents=True, exist_ok=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    thesis.write_text("years of work")
+    if kind == "link":
+        place.symlink_to(thesis.parent)
+    with pytest.raises(StudyError, match="records would take the place of"):
+        keep_records(confirmed, place.parent)
+    assert thesis.read_text() == "years of work"
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
 
 
 def test_bad_input_is_one_sentence(
