@@ -16,7 +16,7 @@ from written_study import score_table, write_study
 from study import retrain as module
 from study.retrain import MEMBERS, retrain, retrained_tables, seed_study
 from study.storage.directory import StudyDirectory
-from trainables.config import BASELINE
+from trainables.config import BASELINE, Mixture
 from trainables.record import SCORES, write_scores
 
 NAMES = ["t000", "t001"]
@@ -93,3 +93,36 @@ def test_a_seed_killed_while_it_was_made_is_made_again(
     made = runs(monkeypatch)
     assert retrain(directory, 1, NAMES, Console()) and made.ran == ["seed-1"]
     assert replica.read_json(MEMBERS)["trials"] == NAMES
+
+
+def test_of_a_mixture_the_parents_are_trained_and_mixed_again(
+    directory: StudyDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs(monkeypatch)
+    mixed: list[tuple[str, str]] = []
+
+    def record_here(replica: StudyDirectory, mixtures: Sequence[Mixture]) -> None:
+        for mixture in mixtures:
+            mixed.append((replica.name, mixture.name))
+            write_scores(replica.trial(mixture.name) / SCORES, score_table(1, 10.0, 6.0), {"trial": mixture.name})
+
+    monkeypatch.setattr(module, "record_here", record_here)
+    mixture = "t000~t002@0.3"
+    assert retrain(directory, 2, ["t002", mixture], Console(), attacked=[mixture])
+    # The seeds' trials are t002 and t000, in this order, so what was 0.3 of t002 comes first there.
+    assert mixed == [("seed-1", "t000~t001@0.7"), ("seed-2", "t000~t001@0.7")]
+    assert made.attacked == [["t000~t001@0.7"]] * 2
+    assert seed_study(directory, 1, ["t002", "t000"]).read_json(MEMBERS)["trials"] == ["t002", "t000"]
+    assert len(retrained_tables(directory, mixture)) == 2
+    assert retrain(directory, 2, ["t002", mixture], Console())
+    assert len(mixed) == 2, "what is there is not made again"
+    assert retrained_tables(directory, "t001~t002@0.3") == []
+
+
+def test_a_mixture_of_a_retraining_that_failed_is_left_out(
+    directory: StudyDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs(monkeypatch, failing=["t000"])
+    monkeypatch.setattr(module, "record_here", lambda *_: pytest.fail("one of its parents has no record"))
+    assert retrain(directory, 1, ["baseline~t001@0.5"], Console(), attacked=["baseline~t001@0.5"])
+    assert made.attacked == [[]]
