@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from search_spaces.yaml_file import StudyFileError, read_yaml
 from trainables.config import BASELINE, Recipe, TrialConfig, ViewRule
 from trainables.files import whole_path, whole_url
 from trainables.objectives import DEFAULT_ATTACK, WORST, objective
@@ -33,10 +34,6 @@ FullSuite = Literal["none", "reported", "front", "all"]
 """On which finished trials the full attack suite runs; `reported`: what a report
 shows of the models, which is the baseline, the knee, and the paper's λ and h."""
 Sampler = Literal["pareto_gp", "path", "tpe", "nsga2", "gp", "qmc", "random", "grid"]
-
-
-class StudyFileError(ValueError):
-    """A study file, baseline or override that cannot be used; the message is one sentence for its author."""
 
 
 class _Part(BaseModel):
@@ -329,6 +326,9 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     room = read_yaml(FOLDER / f"{baseline}.yaml")
     preset = preset or own.pop("preset", None) or "demo"
     own.pop("preset", None)
+    for key, value in (("preset", preset), ("size", own.get("size", ""))):
+        if not isinstance(value, str):
+            raise StudyFileError(f"{source}: {key} is a name, got {value!r}")
     if preset not in room["presets"]:
         raise StudyFileError(
             f"{baseline} has no preset {preset!r}{did_you_mean(preset, room['presets'])}; "
@@ -372,7 +372,7 @@ def _recipe(wanted: Any, recipes: dict[str, Any], owner: str) -> Any:
     """A recipe by its name, or with some keys of it replaced: of the one it is `based_on`, or the owner's first."""
     changes = dict(wanted) if isinstance(wanted, Mapping) else {}
     name = changes.pop(BASED_ON, next(iter(recipes))) if isinstance(wanted, Mapping) else wanted
-    if name not in recipes:
+    if not isinstance(name, str) or name not in recipes:
         raise StudyFileError(
             f"{owner} has no recipe {name!r}{did_you_mean(str(name), recipes)}; known: {', '.join(recipes)}"
         )
@@ -435,21 +435,6 @@ def did_you_mean(name: str, known: Any) -> str:
 
 def _is_path(source: str) -> bool:
     return source.endswith((".yaml", ".yml")) or "/" in source
-
-
-def read_yaml(path: Path, kind: str = "study file") -> dict[str, Any]:
-    """A file's keys and values; StudyFileError, naming its `kind`, where there are none."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StudyFileError(f"there is no {kind} {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyFileError(f"{path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise StudyFileError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise StudyFileError(f"{path} must hold keys and values, got {type(values).__name__}")
-    return values
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import warnings
 
 import typer
 
-from search_spaces.schema import StudyFileError
+from search_spaces.yaml_file import StudyFileError
 from study.errors import StudyError
 from trainables.files import PLACE
 

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from search_spaces.schema import StudyFileError, did_you_mean, read_yaml
+from search_spaces.schema import did_you_mean
+from search_spaces.yaml_file import StudyFileError, read_yaml
 from study.cluster.aws import check_aws
 from study.errors import StudyError
 

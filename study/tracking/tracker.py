@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_spaces.schema import StudyFileError
+from search_spaces.yaml_file import StudyFileError
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory
 from study.tracking.links import plot

@@ -1,0 +1,81 @@
+"""The one reader of YAML files that people write or hand over: every mistake is a sentence, and nothing runs away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LARGEST = 1_000_000
+"""Bytes; a study file has some thousand."""
+DEEPEST = 40
+"""Levels of mappings and lists in each other."""
+MOST_ALIASES = 50
+"""Uses of anchored values. An anchored value may hold none itself, so no file grows in the reading."""
+
+
+class StudyFileError(ValueError):
+    """A study file, baseline or override that cannot be used; the message is one sentence for its author."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only; refuses what YAML allows and an author cannot mean."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = self.anchored = self.aliases = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        mark: Any = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            self.aliases += 1
+            if self.anchored or self.aliases > MOST_ALIASES:
+                raise yaml.composer.ComposerError(
+                    None, None, f"more than {MOST_ALIASES} aliases, or one inside an anchored value", mark
+                )
+        has_anchor = getattr(event, "anchor", None) is not None and not isinstance(event, yaml.AliasEvent)
+        self.depth += 1
+        self.anchored += has_anchor
+        if self.depth > DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"more than {DEEPEST} levels deep", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        self.anchored -= has_anchor
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path, kind: str = "study file") -> dict[str, Any]:
+    """A file's keys and values; StudyFileError, naming its `kind`, where there are none."""
+    if not path.exists():
+        raise StudyFileError(f"there is no {kind} {path}")
+    if not path.is_file():  # a pipe would wait for ever
+        raise StudyFileError(f"{path} is no regular file, so it is no {kind}")
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise StudyFileError(f"{path} is larger than {LARGEST // 1_000_000} MB, so it is no {kind}")
+        values = _Loader(text.decode("utf-8")).get_single_data()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyFileError(f"{path} cannot be read: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, as 2024-13-45
+        if isinstance(error, StudyFileError):
+            raise
+        raise StudyFileError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise StudyFileError(f"{path} must hold keys and values, got {type(values).__name__}")
+    return values
