@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
 import torch
 
 from analysis.figures.images import Example
@@ -21,6 +20,7 @@ from trainables.models.scorer import Scorer
 from trainables.objectives import DEFAULT_ATTACK
 from trainables.regularizer import estimated_l1, gradient_l1
 from trainables.ssim import ssim
+from trainables.trust import read_weights
 from trainables.views import image_views
 
 EXAMPLES = 3
@@ -81,7 +81,7 @@ def _look_again(
     """The trial's configuration and model, rows of test images, and the first view of each, (N, 3, H, W) in [0, 1]."""
     config = trial_config_from_dict(directory.read_json(f"trials/{trial}/config.json"))
     model = create_model(config.model, size=config.size, names_seed=config.names_seed)
-    model.load_state_dict(safetensors.torch.load_file(directory.weights(trial)))
+    model.load_state_dict(read_weights(directory.weights(trial)))
     model.eval()
     store, split = _images_of(directory)
     rows = example_rows(split, count)

@@ -28,6 +28,7 @@ from trainables.data.cache import build_once
 from trainables.data.store import ImageStore, build_store
 from trainables.memory import fitting_batch_size
 from trainables.surrogates import Surrogate
+from trainables.trust import read_regular
 from trainables.views import Images
 
 LARGEST_BATCH = 64
@@ -145,7 +146,7 @@ def _describe(params: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, Tensor):
             found[name] = hashlib.sha256(value.contiguous().cpu().numpy().tobytes()).hexdigest()
         elif isinstance(value, Path) or name == "perturbation":
-            found[name] = hashlib.sha256(Path(value).read_bytes()).hexdigest()
+            found[name] = hashlib.sha256(read_regular(value)).hexdigest()
         else:
             found[name] = repr(value)
     return found

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import safetensors.torch
 import torch
 
 from trainables.adversaries import make_adversaries, make_perturbation
@@ -26,6 +25,7 @@ from trainables.models import create_model
 from trainables.models.scorer import Scorer, Size
 from trainables.record import SCORES, WEIGHTS, metadata_of, read_scores, write_scores
 from trainables.surrogates import Surrogate, load_surrogate, train_surrogate
+from trainables.trust import read_weights
 from trainables.views import Images
 
 PERTURBATION_STEPS = 200
@@ -127,9 +127,12 @@ def attack_trial(
 
 
 def load_trial_model(config: TrialConfig, folder: Path) -> Scorer:
-    """The model that a finished trial ships, in evaluation mode."""
+    """The model that a finished trial ships, in evaluation mode. ValueError where its weights are damaged."""
     model = create_model(config.model, size=config.size, names_seed=config.names_seed)
-    model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    try:
+        model.load_state_dict(read_weights(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise ValueError(f"{folder / WEIGHTS} holds no weights of {config.model} ({config.size}): {error}") from None
     return model.eval()
 
 

@@ -25,6 +25,7 @@ from trainables.models.scorer import Scorer, Size
 from trainables.record import WEIGHTS
 from trainables.seeding import derive_seed
 from trainables.train import Training
+from trainables.trust import read_regular
 
 DESCRIPTION = "surrogate.json"
 
@@ -157,7 +158,7 @@ def load_surrogate(place: Path, *, device: str | torch.device = "cpu") -> Surrog
         return _surrogate(place.stem, load_published(place), frozenset(), place, device)
     try:
         description = json.loads((place / DESCRIPTION).read_text())
-        weights = (place / WEIGHTS).read_bytes()
+        weights = read_regular(place / WEIGHTS)
     except (OSError, ValueError) as error:
         raise ValueError(f"{place} holds no surrogate ({error}); make one with `nt-study surrogate train`") from error
     model = create_model(description["name"], size=description["size"])

@@ -33,6 +33,7 @@ from trainables.objectives import DEFAULT_ATTACK
 from trainables.record import SCORES, START_WEIGHTS, WEIGHTS, metadata_of, write_scores
 from trainables.seeding import derive_seed
 from trainables.train import Training
+from trainables.trust import read_weights
 
 
 class Trial:
@@ -71,7 +72,7 @@ class Trial:
     def run_epoch(self) -> dict[str, Any]:
         """Train one epoch, probe the validation part, save a checkpoint; returns the epoch's row of `epochs.jsonl`."""
         if self.training.starts_from_best:
-            self.training.model.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
+            self.training.model.load_state_dict(read_weights(self.folder / WEIGHTS))
         self._keep_start_weights()
         row: dict[str, Any] = self.training.run_epoch()
         row |= probe(self.training.model, self.images, self.rows["validation"], self.attacks[DEFAULT_ATTACK])
@@ -83,7 +84,7 @@ class Trial:
     def write_record(self) -> pd.DataFrame:
         """Attack and score validation and test images with the shipped weights; write and return the score table."""
         model = self.training.model
-        model.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
+        model.load_state_dict(read_weights(self.folder / WEIGHTS))
         rows = pd.concat([self.rows["validation"], self.rows["test"]])
         scores = evaluate(model, self.images, rows, self.attacks)
         write_scores(self.folder / SCORES, scores, metadata_of(self.config))
@@ -140,7 +141,7 @@ def starting_model(config: TrialConfig, start: Path | None) -> Scorer:
     if init == "baseline":
         if start is None:
             raise ValueError(f"trial {config.trial}: init is 'baseline', so the baseline's folder has to be given")
-        model.load_state_dict(safetensors.torch.load_file(start / START_WEIGHTS))
+        model.load_state_dict(read_weights(start / START_WEIGHTS))
     return model
 
 

@@ -22,6 +22,7 @@ from trainables.devices import usable_device
 from trainables.models import create_model
 from trainables.models.scorer import Scorer
 from trainables.record import WEIGHTS
+from trainables.trust import read_regular
 from trainables.views import image_views
 
 CONFIG = "config.json"
@@ -74,7 +75,7 @@ def load_exported(folder: Path | str, device: str = "cpu") -> Scorer:
     folder = Path(folder)
     config = read_config(folder)
     try:
-        weights = (folder / WEIGHTS).read_bytes()
+        weights = read_regular(folder / WEIGHTS)
     except OSError as error:
         raise ValueError(f"{folder / WEIGHTS} cannot be read: {error.strerror}; export the model again") from None
     if hashlib.sha256(weights).hexdigest() != config["sha256"]:
@@ -113,7 +114,7 @@ def score_pixels(model: Scorer, pixels: NDArray[np.uint8], image: str = "the ima
 def read_image(path: Path | str) -> NDArray[np.uint8]:
     """The image as (H, W, 3) uint8 RGB. ValueError when there is none that can be decoded whole."""
     try:
-        data = Path(path).read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise ValueError(f"{Path(path).name} cannot be read: {error.strerror}") from None
     return decode_image(data, Path(path).name)[0]

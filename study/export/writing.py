@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +18,12 @@ from study.export.reading import CONFIG, FORMAT, VERSION, load_exported, read_co
 from study.front import front_of
 from study.images import SPLIT
 from study.storage.directory import StudyDirectory
-from study.suite import attacks_of
+from study.suite import attacks_of, read_trial_config
 from trainables.config import TrialConfig, trial_config_from_dict
 from trainables.models.scorer import Scorer
 from trainables.record import SCORES
+from trainables.suite import load_trial_model
+from trainables.trust import read_regular
 
 PICKS = ("knee", "most-accurate", "most-robust", "front")
 PICTURE = "front.png"
@@ -80,7 +81,12 @@ def write_model(
     for source in (directory.weights(point.trial), directory.trial(point.trial) / SCORES):
         if not source.exists():
             raise StudyError(f"trial {point.trial} of study {front.study!r} has no {source.name}; pick another trial")
-        shutil.copyfile(source, folder / source.name)
+        try:
+            content = read_regular(source, inside=directory.path)
+        except OSError as error:
+            raise StudyError(f"{source} cannot be taken home: {error.strerror}") from None
+        (folder / source.name).write_bytes(content)
+    load_trial_model(read_trial_config(directory.trial(point.trial)), folder)  # what is damaged is not handed on
     directory.read_split().to_parquet(folder / SPLIT, index=False)
     config = model_config(directory, point)
     _write_json(folder / CONFIG, config)

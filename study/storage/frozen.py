@@ -18,6 +18,7 @@ import psutil
 from search_spaces.schema import StudyFile
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory
+from trainables.trust import read_regular
 
 if TYPE_CHECKING:
     from trainables.data.image_set import ImageSet
@@ -69,7 +70,7 @@ def weights_of(study_file: StudyFile) -> dict[str, str] | None:
     if path is None:
         return None
     try:
-        return {"path": path, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+        return {"path": path, "sha256": hashlib.sha256(read_regular(path)).hexdigest()}
     except OSError as error:
         raise StudyError(f"cannot read the weights at {path}: {error.strerror}; give the path of the file") from None
 

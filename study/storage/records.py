@@ -9,6 +9,7 @@ from study.errors import StudyError
 from study.storage.directory import StudyDirectory
 from study.storage.reading import read_object_if_any
 from trainables.files import write_atomically
+from trainables.trust import read_regular
 
 ENVIRONMENT = "environment.json"
 TRIAL = ("config.json", "epochs.jsonl", "result.json", "scores.parquet")
@@ -62,7 +63,11 @@ def _copy(directory: StudyDirectory, growing: StudyDirectory) -> None:
     growing.path.mkdir()
     for pattern in KEPT:
         for path in sorted(directory.path.glob(pattern)):
-            write_atomically(growing.path / path.relative_to(directory.path), path.read_bytes())
+            try:
+                content = read_regular(path, inside=directory.path)
+            except OSError as error:
+                raise StudyError(f"the record {path} is not kept: {error.strerror}; remove it and try again") from None
+            write_atomically(growing.path / path.relative_to(directory.path), content)
     environment = read_object_if_any(growing.path / ENVIRONMENT)
     if isinstance(environment.get("hardware"), dict):
         environment["hardware"].pop("host", None)

@@ -5,9 +5,9 @@ Training curves are not among the figures: MLflow draws them itself from the met
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from study.storage.directory import StudyDirectory
 from study.storage.summaries import TrialSummary
 from trainables.config import BASELINE
 from trainables.record import SCORES, read_scores
+from trainables.trust import read_regular
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,10 +29,13 @@ DOTS_PER_INCH = 150
 
 
 def copy_files(folder: Path, report: Path) -> None:
-    """Fill the folder `report` with the files of an ended trial that tell how it went."""
+    """Fill the folder `report` with the files of an ended trial that tell how it went.
+
+    A link that leads out of the trial's folder is no file of the trial, and what it leads to is not sent anywhere.
+    """
     for name in FILES:
-        if (folder / name).exists():
-            shutil.copyfile(folder / name, report / name)
+        with contextlib.suppress(OSError):
+            (report / name).write_bytes(read_regular(folder / name, inside=folder))
 
 
 def draw_figures(directory: StudyDirectory, trial: TrialSummary, report: Path) -> None:

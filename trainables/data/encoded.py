@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trainables.data.decode import Resize, decode_image
 from trainables.data.store import INDEX, Indices, Pixels, stack_images
+from trainables.trust import read_regular
 
 FILES = "files.json"
 
@@ -38,7 +39,7 @@ class EncodedStore:
         """Image `i` as `(H, W, 3)` uint8. ValueError where its file is gone or no longer the one that was checked."""
         path = self._root / self._paths[i]
         try:
-            pixels, _ = decode_image(path.read_bytes(), str(path), self._resize)
+            pixels, _ = decode_image(read_regular(path), str(path), self._resize)
         except OSError as error:
             raise ValueError(f"{path} cannot be read any more: {error}") from error
         if pixels.shape[:2] != tuple(self.sizes[i]):

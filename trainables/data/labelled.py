@@ -19,6 +19,7 @@ from trainables.data.encoded import FILES, EncodedStore, write_encoded
 from trainables.data.image_set import ImageSet
 from trainables.data.labels import Labels
 from trainables.data.store import MappedStore, Pixels, write_store
+from trainables.trust import read_regular
 
 TABLE = "table.parquet"
 REPORT = "report.json"
@@ -112,10 +113,10 @@ class _Reader:
     def _decode(self, path: str) -> tuple[Pixels, str | None, str] | ValueError:
         file = self.labels.root / path
         try:
-            data = file.read_bytes()
+            data = read_regular(file)
             return *decode_image(data, str(file), self.labels.resize), hashlib.sha256(data).hexdigest()
         except OSError as error:
-            return ValueError(f"{file} cannot be read: {error}")
+            return ValueError(f"{file} cannot be read: {error.strerror or error}")
         except ValueError as error:
             return error
 

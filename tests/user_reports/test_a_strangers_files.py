@@ -1,0 +1,92 @@
+"""Files that a stranger hands over: pipes, links that lead out, weights cut short."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from written_study import write_study
+
+from study.errors import StudyError
+from study.export.reading import load_exported, score
+from study.export.writing import export
+from study.storage.directory import StudyDirectory
+from study.storage.records import keep_records
+from study.tracking.trial_report import copy_files
+from trainables.config import BASELINE
+from trainables.models import create_model
+from trainables.record import SCORES, WEIGHTS
+from trainables.trust import read_regular, read_weights
+
+SECRET = "a private key"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> StudyDirectory:
+    """A study whose baseline has weights, in a folder beside a private file."""
+    (tmp_path / "private [ü]").write_text(SECRET)
+    made = write_study(tmp_path / "studies", "theirs")
+    torch.manual_seed(0)
+    safetensors.torch.save_file(create_model("hyperiqa", "small").state_dict(), made.trial(BASELINE) / WEIGHTS)
+    return made
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "photo.jpg")
+    for place in (tmp_path / "photo.jpg", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match=r"regular file|directory"):
+            read_regular(place)
+
+
+def test_a_pipe_among_the_images_has_no_score(study: StudyDirectory, tmp_path: Path) -> None:
+    export(study, BASELINE, tmp_path / "model")
+    os.mkfifo(tmp_path / "photo.jpg")
+    (found,) = score(tmp_path / "model", [tmp_path / "photo.jpg"])
+    assert found.score is None and "photo.jpg" in found.error and "no regular file" in found.error
+
+
+def test_links_out_of_a_study_are_sent_and_copied_nowhere(study: StudyDirectory, tmp_path: Path) -> None:
+    folder = study.trial("t000")
+    (folder / "trial.log").symlink_to(tmp_path / "private [ü]")
+    (tmp_path / "report").mkdir()
+    copy_files(folder, tmp_path / "report")
+    assert (tmp_path / "report" / SCORES).exists()
+    assert not (tmp_path / "report" / "trial.log").exists()
+    (folder / "epochs.jsonl").unlink()
+    (folder / "epochs.jsonl").symlink_to(tmp_path / "private [ü]")
+    with pytest.raises(StudyError, match="leads out of"):
+        keep_records(study, tmp_path / "records")
+    assert not any(SECRET in file.read_text(errors="ignore") for file in (tmp_path / "report").iterdir())
+    weights = study.trial(BASELINE) / WEIGHTS
+    weights.rename(tmp_path / "elsewhere")
+    weights.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StudyError, match="cannot be taken home: leads out of"):
+        export(study, BASELINE, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_in_a_configuration_leads_nowhere(study: StudyDirectory, tmp_path: Path) -> None:
+    config = study.read_json(f"trials/{BASELINE}/config.json")
+    study.write_json(f"trials/{BASELINE}/config.json", config | {"trial": "../../escaped"})
+    (made,) = export(study, BASELINE, tmp_path / "out")
+    assert made.resolve().is_relative_to((tmp_path / "out").resolve())
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_weights_cut_short_are_not_taken_home(study: StudyDirectory, tmp_path: Path, share: float) -> None:
+    weights = study.trial(BASELINE) / WEIGHTS
+    whole = weights.read_bytes()
+    export(study, BASELINE, tmp_path / "before")
+    weights.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ValueError, match=f"{WEIGHTS} are damaged"):
+        read_weights(weights)
+    with pytest.raises(ValueError, match=f"{WEIGHTS} are damaged"):
+        export(study, BASELINE, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "before" / WEIGHTS).write_bytes(weights.read_bytes())
+    with pytest.raises(ValueError, match="is not the file that was exported"):
+        load_exported(tmp_path / "before")
