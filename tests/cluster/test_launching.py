@@ -115,7 +115,7 @@ def test_each_obstacle_has_its_sentence(said: dict[str, Any]) -> None:
     assert "runs Ray 2.60.0 and this is Ray 2.59.0" in said["version"]
     assert "one trial asks for 1 tpu and the largest node has 0" in said["custom"]
     assert "one trial asks for 4 CPU and 2 GPU and 1 far and no node has them all" in said["together"]
-    assert "cannot find the images at images/manifest.csv" in said["images"]
+    assert f"has no images at {Path.cwd() / 'images/manifest.csv'}" in said["images"]
     assert "has no weights at /none/weights.pth" in said["weights"]
     assert "started with: Ray: 2.60.0 Python: 3.11.99; install the same versions here" in said["python"]
     assert said["left"] == [], "the look at the nodes leaves nothing behind"
