@@ -30,7 +30,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -39,16 +38,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 
 from search_spaces.schema import StudyFile, did_you_mean, read_frozen
 from study.errors import StudyError
 from study.storage.lease import Lease, ask_to_stop, read_holder
+from study.storage.lock import StudyLock, is_gone
 from study.storage.mirror import Mirror, mirror_of, place_of, studies_folder
-from study.storage.reading import UnreadableFileError, read_object
+from study.storage.reading import read_object
 from study.suggest import command
 from trainables.config import BASELINE
-from trainables.files import alone, write_atomically
+from trainables.files import write_atomically
 from trainables.record import START_WEIGHTS, WEIGHTS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -171,7 +170,7 @@ class StudyDirectory:
         if self.mirror is None:
             return
         with self.mirror.alone():
-            if self._owner_here() is None:
+            if self.lock.owner() is None:
                 self.mirror.pull(self.path, lambda file: self._is_read(file) and not self._is_of_search(file))
             else:
                 self._fetch_trials(self.trials)
@@ -240,20 +239,16 @@ class StudyDirectory:
     def _is_of_search(self, file: Path) -> bool:
         return self.search_log in file.parents
 
+    @cached_property
+    def lock(self) -> StudyLock:
+        return StudyLock(self.path)
+
     def owner(self) -> dict[str, Any] | None:
         """Who runs the study now, or None; a lock whose process is gone is no owner."""
-        here = self._owner_here()
+        here = self.lock.owner()
         if here is None and self.mirror is not None:
-            return read_holder(self.mirror, self.path, _is_stale)
+            return read_holder(self.mirror, self.path, is_gone)
         return here
-
-    def _owner_here(self) -> dict[str, Any] | None:
-        try:
-            lock = self.read_json("lock")
-        except (FileNotFoundError, UnreadableFileError):
-            return None
-        is_whole = {"host", "pid", "started"} <= lock.keys()
-        return lock if is_whole and not _is_stale(lock) else None
 
     def request_stop(self) -> None:
         """Ask whoever runs the study, on whatever machine, to end it gracefully."""
@@ -262,24 +257,20 @@ class StudyDirectory:
         (self.path / "stop").touch()
 
     def stop_requested(self) -> bool:
-        return (self.path / "stop").exists()
+        """Whether a driver has to end: somebody asked for it, or the study is not this driver's any more."""
+        return self.lock.lost.is_set() or (self.path / "stop").exists()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the study for this process; StudyError when another one does."""
-        process = psutil.Process()
-        lock = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
-        self._take_lock(lock)
-        try:
-            with contextlib.nullcontext() if self.mirror is None else self._leased(self.mirror, lock):
-                yield
-        finally:
-            if self._owner_here() == lock:  # and not another's, who came after a user had deleted it
-                (self.path / "stop").unlink(missing_ok=True)
-                (self.path / "lock").unlink(missing_ok=True)
+        with (
+            self.lock.held() as content,
+            contextlib.nullcontext() if self.mirror is None else self._leased(self.mirror, content),
+        ):
+            yield
 
     @contextlib.contextmanager
-    def _leased(self, mirror: Mirror, lock: dict[str, Any]) -> Iterator[None]:
+    def _leased(self, mirror: Mirror, content: dict[str, Any]) -> Iterator[None]:
         """Hold the study in its bucket too, beginning with what is there and leaving what there is to leave."""
 
         def exchange() -> None:
@@ -290,7 +281,7 @@ class StudyDirectory:
                 self._fetch_trials(self.trials)
 
         stop = self.path / "stop"
-        with Lease(mirror, self.path, lock, is_gone=_is_stale, stop=stop.touch, exchange=exchange) as lease:
+        with Lease(mirror, self.path, content, is_gone=is_gone, stop=stop.touch, exchange=exchange) as lease:
             with mirror.alone():
                 mirror.pull(self.path, self._is_read)
             try:
@@ -303,29 +294,6 @@ class StudyDirectory:
                 f"study {self.name!r} was taken over by another driver, because this one had not been heard of for too "
                 f"long; see who runs it with: {self.command('status')}"
             )
-
-    def _take_lock(self, lock: dict[str, Any]) -> None:
-        with alone(self.path / ".locking"):  # else of two that find a dead driver's lock, one deletes the other's
-            owner = self._owner_here()
-            if owner is None:
-                (self.path / "stop").unlink(missing_ok=True)
-                self.write_json("lock", lock)
-        if owner is not None:
-            raise StudyError(
-                f"study {self.name!r} is being run by process {owner['pid']} on {owner['host']}; wait for it, watch it "
-                f"with `{self.command('status')}`, or end it with `{self.command('stop')}`; if that machine is gone, "
-                f"delete {self.path / 'lock'}"
-            )
-
-
-def _is_stale(lock: dict[str, Any]) -> bool:
-    """A lock of this host whose process has ended, or whose pid now belongs to a younger process."""
-    if lock.get("host") != socket.gethostname():
-        return False
-    try:
-        return abs(psutil.Process(lock["pid"]).create_time() - lock["started"]) > 1
-    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
-        return True
 
 
 def open_directory(address: str) -> StudyDirectory:

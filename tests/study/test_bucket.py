@@ -149,16 +149,16 @@ def test_commands_read_a_bucket_from_an_empty_machine(
 def test_one_driver_at_a_time_on_whatever_machine(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     first = write_study(machine("a"), "s")
     first.send()
-    monkeypatch.setattr("study.storage.directory.socket.gethostname", lambda: "machine-a")
+    monkeypatch.setattr("socket.gethostname", lambda: "machine-a")
     with first.locked():
-        monkeypatch.setattr("study.storage.directory.socket.gethostname", lambda: "machine-b")
+        monkeypatch.setattr("socket.gethostname", lambda: "machine-b")
         second = find(machine("b"), "s")
         owner = second.owner()
         assert owner is not None and owner["host"] == "machine-a"
         with pytest.raises(StudyError, match=r"is being run by process \d+ on machine-a"), second.locked():
             raise AssertionError("two drivers")
         assert first.owner() is not None, "the refused one took nothing with it"
-        monkeypatch.setattr("study.storage.directory.socket.gethostname", lambda: "machine-a")
+        monkeypatch.setattr("socket.gethostname", lambda: "machine-a")
     assert second.owner() is None
     with second.locked():
         assert second.owner() is not None
