@@ -48,8 +48,8 @@ def leave(directory: StudyDirectory, age: float = 0.0, **changes: Any) -> None:
 
 ELSEWHERE: list[dict[str, Any]] = [
     {"namespace": "pid:[1]"},
-    {"boot": "another"},
     {"namespace": None},
+    {"boot": "another"},
     {"boot": "another", "host": "other"},
 ]
 
