@@ -83,6 +83,8 @@ class Recipe:
     """Where the baseline itself starts when `init` is `baseline`."""
     weights: str | None = None
     """A published checkpoint to put over these weights: a whole model's, or DBCNN's S-CNN for its stream."""
+    swin_scale: Real | None = None
+    """The `scale` in the training code of a MANIQA checkpoint; its file does not say it."""
     loss: str = "l1"
     loss_params: dict[str, Any] = field(default_factory=dict)
     loss_scale: Literal["mos", "native"] = "mos"

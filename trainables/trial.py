@@ -137,7 +137,7 @@ def starting_model(config: TrialConfig, start: Path | None) -> Scorer:
     torch.manual_seed(derive_seed(config.seed, "init"))
     model = create_model(config.model, size=config.size, pretrained=init == "imagenet", names_seed=config.names_seed)
     if init != "baseline" and config.recipe.weights is not None:
-        load_weights(model, config.recipe.weights)
+        load_weights(model, config.recipe.weights, swin_scale=config.recipe.swin_scale)
     if init == "baseline":
         if start is None:
             raise ValueError(f"trial {config.trial}: init is 'baseline', so the baseline's folder has to be given")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import DeviceOption, JsonOption, print_json
+from study.commands.options import DeviceOption, JsonOption, SwinScaleOption, print_json
 from study.errors import StudyError
+from trainables.written import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ def attack(
     model: Annotated[
         str | None, typer.Option(help="Which model published weights are of, where their keys do not say.")
     ] = None,
+    swin_scale: SwinScaleOption = None,
     baseline: Annotated[Path | None, typer.Option(help="For transfer: the model to make its images on.")] = None,
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
     device: DeviceOption = "cpu",
@@ -62,7 +64,7 @@ def attack(
 
     place = usable_device(device)
     chosen = _parse(attacks, eps, seed)
-    scorer = _open(checkpoint, model).to(place)
+    scorer = _open(checkpoint, model, swin_scale).to(place)
     seen = seen_by(checkpoint)
     data = data or (seen.data if seen is not None else "photos")
     images = open_dataset(data, skip_unreadable=skip_unreadable)
@@ -76,7 +78,7 @@ def attack(
         chosen,
         images.store,
         rows[rows["split"].isin(("train", part))],
-        None if baseline is None else _open(baseline, None).to(place),
+        None if baseline is None else _open(baseline).to(place),
         size="small",
         cache_dir=default_cache_dir(),
         device=place,
@@ -137,7 +139,7 @@ def _parse(text: str, eps: str | None, seed: int) -> dict[str, dict[str, Any]]:
     return chosen
 
 
-def _open(checkpoint: Path, model: str | None) -> Scorer:
+def _open(checkpoint: Path, model: str | None = None, swin_scale: str | None = None) -> Scorer:
     """The model that a checkpoint stands for."""
     from study.suite import read_trial_config
     from trainables.models.published import load_published
@@ -147,7 +149,7 @@ def _open(checkpoint: Path, model: str | None) -> Scorer:
     if not checkpoint.exists():
         raise StudyError(f"there is no checkpoint {checkpoint}")
     if checkpoint.is_file():
-        return load_published(checkpoint, model)
+        return load_published(checkpoint, model, swin_scale=None if swin_scale is None else number(swin_scale))
     if (checkpoint / SCORES).exists() and (checkpoint / "epochs.jsonl").exists():
         return load_trial_model(read_trial_config(checkpoint), checkpoint)
     from study.export.reading import load_exported

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, go_to
+from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, SwinScaleOption, go_to
 from study.errors import StudyError
 from trainables.written import number
 
@@ -26,6 +26,7 @@ def launch(
     split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
     weights: Annotated[Path | None, typer.Option(help="Published checkpoint to start from; DBCNN: scnn.pkl.")] = None,
+    swin_scale: SwinScaleOption = None,
     trials: Annotated[int | None, typer.Option(help="NT trials, beside the λ=0 baseline.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     sampler: Annotated[str | None, typer.Option(help="pareto_gp, path, tpe, nsga2, gp, qmc, random or grid.")] = None,
@@ -47,6 +48,7 @@ def launch(
     from study.storage.directory import exists, find
 
     go_to(address)
+    recipe = {"weights": str(weights) if weights else None, "swin_scale": swin_scale}
     overrides: dict[str, Any] = {
         key: value
         for key, value in {
@@ -57,7 +59,7 @@ def launch(
             "seed": seed,
             "sampler": sampler,
             "scheduler": {"name": scheduler} if scheduler else None,
-            "recipe": {"weights": str(weights)} if weights else None,
+            "recipe": {key: value for key, value in recipe.items() if value} or None,
             "storage": storage,
             "max_concurrent": max_concurrent,
             "skip_unreadable": skip_unreadable or None,

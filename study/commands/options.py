@@ -30,6 +30,10 @@ StudiesOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, …")]
+SwinScaleOption = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBER", help="For a MANIQA checkpoint: the scale in its training code, such as 0.8."),
+]
 MlflowOption = Annotated[
     str | None, typer.Option("--mlflow", help="MLflow server or store.", envvar="MLFLOW_TRACKING_URI")
 ]

@@ -180,7 +180,8 @@ def test_truncated_files_are_refused(small: Scorer, tmp_path: Path, share: float
     [
         ([1, 2, 3], "holds no state dict"),
         ({}, "holds no state dict"),
-        ({"epoch": 3, "weights": {}}, "holds no state dict"),
+        ({"epoch": 3, "weights": {}}, "holds no state dict.*found the keys epoch, weights"),
+        ({"epoch": 3, "generator": {"w": torch.zeros(1)}}, "holds no state dict.*found the keys epoch, generator"),
         ({"conv.weight": torch.zeros(1)}, "no checkpoint of hyperiqa, dbcnn"),
     ],
 )

@@ -24,6 +24,10 @@ VIT_WEIGHTS = f"{VIT}.augreg_in21k_ft_in1k"
 """The weights that this name stood for in the timm that the authors bundle."""
 
 
+SWIN_SCALE = 0.8
+"""What the Swin layers' outputs are multiplied by; the authors' `scale`, which they chose anew for each data set."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ManiqaWidths:
     """Sizes of what follows the ViT."""
@@ -75,6 +79,7 @@ class ManiqaNetwork(nn.Module):
     def __init__(self, vit: VisionTransformer, widths: ManiqaWidths) -> None:
         super().__init__()
         self.vit_blocks = list(widths.vit_blocks)
+        self.swin_scale = SWIN_SCALE
         grid, dim = widths.grid, widths.dim
         self.vit = vit
         for block in vit.blocks:
@@ -114,7 +119,9 @@ class ManiqaNetwork(nn.Module):
 
     @staticmethod
     def _swin(dim: int, widths: ManiqaWidths) -> ScaleSwin:
-        return ScaleSwin(dim, widths.grid, depths=widths.depths, window=4, heads=4, hidden=widths.hidden, scale=0.8)
+        return ScaleSwin(
+            dim, widths.grid, depths=widths.depths, window=4, heads=4, hidden=widths.hidden, scale=SWIN_SCALE
+        )
 
 
 def _branch(dim: int, activation: nn.Module) -> nn.Sequential:
