@@ -1,7 +1,7 @@
 """The study file: what a study runs, validated, with errors that name the place and the remedy.
 
-A baseline's YAML (`search_spaces/<baseline>.yaml`) holds `sizes` (what belongs to the small and the published
-network, `recipes` by name among it, the first one being the default) and `presets` (ready-made studies). A user's
+A baseline's YAML (`search_spaces/<baseline>.yaml`) holds `sizes` (what belongs to the network of each
+size, `recipes` by name among it, the first one being the default) and `presets` (ready-made studies). A user's
 study file names a `baseline` and a `preset` and overrides what it likes; its `recipe` is a name, or keys that replace
 some of one's: of the preset's, or of the one that it is `based_on`. All of it ends as one `StudyFile`, which is frozen
 into the study's directory.
@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from search_spaces.yaml_file import StudyFileError, read_yaml
-from trainables.config import BASELINE, Recipe, TrialConfig, ViewRule
+from trainables.config import BASELINE, Recipe, Size, TrialConfig, ViewRule
 from trainables.files import whole_path, whole_url
 from trainables.objectives import DEFAULT_ATTACK, WORST, objective
 from trainables.written import Real, Whole
@@ -102,7 +102,7 @@ class StudyFile(_Part):
     """One study, completely: with the code version and the images it decides every number."""
 
     baseline: str
-    size: Literal["small", "paper"] = "small"
+    size: Size = "small"
     data: str = "photos"
     skip_unreadable: bool = False
     """Leave out images that cannot be read, and say which, instead of refusing the data set."""

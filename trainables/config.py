@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal
 
 from trainables.written import Real, Whole
 
+Size = Literal["paper", "mobile", "small"]
+"""Of a network: as published, over a MobileNetV2 with ImageNet weights, or small enough to train from nothing."""
 ViewRule = Literal["grid", "by_name"]
 FORBID_UNKNOWN: dict[str, Any] = {"extra": "forbid"}
 
@@ -185,7 +187,7 @@ class TrialConfig:
     trial: str
     """Its name in the study: `baseline`, or `t` and a number."""
     model: str
-    size: Literal["small", "paper"]
+    size: Size
     recipe: Recipe
     lam: float
     """λ, the weight of the NT penalty (released form, with the factor ½); 0 trains without it."""

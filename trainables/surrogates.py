@@ -32,9 +32,26 @@ DESCRIPTION = "surrogate.json"
 _SMALL = Recipe(
     stages=(Stage(name="train", epochs=4, lr=1e-3, weight_decay=5e-4, schedule="cosine", warmup=0.1, batch_size=32),)
 )
+_MOBILE = Recipe(
+    stages=(
+        Stage(
+            name="train",
+            epochs=2,
+            lr=2e-4,
+            head_lr_ratio=5,
+            weight_decay=1e-3,
+            schedule="cosine",
+            warmup=0.1,
+            batch_size=16,
+        ),
+    ),
+    init="imagenet",
+)
 RECIPES: Mapping[tuple[str, Size], Recipe] = {
     ("paq2piq", "small"): _SMALL,
     ("resnet50_substitute", "small"): _SMALL,
+    ("paq2piq", "mobile"): _MOBILE,
+    ("resnet50_substitute", "mobile"): _MOBILE,
     # Published: MSE, SGD with rates of 1e-5 (backbone) to 1e-3 (head) in cycles, weight decay 0.1, 10 epochs; one
     # cosine cycle here, and the image's score alone, without the three patches.
     ("paq2piq", "paper"): Recipe(

@@ -150,6 +150,24 @@ def test_paper_models_say_which_size_they_take(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_a_mobile_model_scores_each_image_by_itself_and_can_be_regularised(name: str) -> None:
+    torch.manual_seed(2)
+    model = create_model(name, size="mobile")
+    images = some_images(2, 224, 224)
+    _, penalty = nt_penalty(model.outputs, model.normalise(images), 0.01)
+    penalty.backward()
+    found = [parameter.grad for parameter in model.network.parameters() if parameter.grad is not None]
+    assert penalty > 0
+    assert all(torch.isfinite(gradient).all() for gradient in found)
+    assert any((parameter.grad != 0).any() for parameter in model.parameter_groups()["backbone"][:1])
+    model.eval()
+    with torch.no_grad():
+        scores = model(images)
+        assert torch.allclose(scores[1:], model(images[1:]), rtol=0, atol=1e-3)
+    assert torch.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_the_global_seed_decides_the_weights(name: str) -> None:
     def weights(seed: int) -> Tensor:
         torch.manual_seed(seed)
@@ -217,7 +235,7 @@ for name, scores in expected.items():
 def test_wrong_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="did you mean 'hyperiqa'"):
         create_model("hyper-iqa")
-    with pytest.raises(ValueError, match="expected one of paper, small"):
+    with pytest.raises(ValueError, match="expected one of paper, mobile, small"):
         create_model("dbcnn", size="tiny")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="only paper-size models have pretrained weights"):
+    with pytest.raises(ValueError, match="small models have no pretrained weights"):
         create_model("dbcnn", size="small", pretrained=True)

@@ -36,8 +36,8 @@ def create_model(name: str, size: Size = "paper", pretrained: bool = False, name
         raise ValueError(f"unknown model {name!r}; did you mean {nearest[0]!r}? There are {', '.join(MODELS)}")
     if size not in get_args(Size):
         raise ValueError(f"unknown model size {size!r}; expected one of {', '.join(get_args(Size))}")
-    if pretrained and size != "paper":
-        raise ValueError("only paper-size models have pretrained weights; use size='paper' or pretrained=False")
+    if pretrained and size == "small":
+        raise ValueError("small models have no pretrained weights; use size='mobile' or 'paper', or pretrained=False")
     model: Scorer = importlib.import_module(MODELS[name]).build(size, pretrained)
     model.input_spec = dataclasses.replace(model.input_spec, names_seed=names_seed)
     return model

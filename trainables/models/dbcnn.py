@@ -6,6 +6,8 @@ Parameter names and arithmetic follow the authors' PyTorch release.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,17 +15,23 @@ from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from trainables.models.imagenet import load_torchvision
+from trainables.models.mobilenet import CHANNELS, load_imagenet, mobile_trunk
 from trainables.models.scorer import InputSpec, Scorer, Size
 
 SCNN_LAYERS = ((48, 1), (48, 2), (64, 1), (64, 2), (64, 1), (64, 2), (128, 1), (128, 1), (128, 2))
 """Channels and stride of the S-CNN's 3x3 convolutions."""
+
+MOBILE_SCNN_LAYERS = ((16, 2), (24, 1), (32, 2), (48, 1), (64, 2))
 
 SMALL_VGG: list[str | int] = [8, "M", 16, "M", 32, "M", 64]
 SMALL_SCNN_LAYERS = ((8, 2), (16, 2), (32, 2))
 
 
 class BilinearNetwork(nn.Module):
-    """Normalised images `(N, 3, H, W)` -> scores `(N,)`; any size that leaves both streams a feature map."""
+    """Normalised images `(N, 3, H, W)` -> scores `(N,)`; any size that leaves both streams a feature map.
+
+    Both streams end in values of at least 0, as their products' square root is taken.
+    """
 
     def __init__(self, objects: nn.Sequential, distortions: nn.Sequential, channels: tuple[int, int]) -> None:
         super().__init__()
@@ -33,7 +41,8 @@ class BilinearNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.get_parameter("weight"))
-                nn.init.zeros_(module.get_parameter("bias"))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.fc(self.pooled(inputs)).squeeze(1)
@@ -77,6 +86,14 @@ def build(size: Size, pretrained: bool) -> Scorer:
             load_torchvision(vgg, VGG16_Weights.IMAGENET1K_V1, prefix="features.", skip="classifier.")
         spec = InputSpec(height=500, width=500, mode="resize", smallest=16)
         return Scorer(network, input_spec=spec, backbone=("features1", "features2"))
+    if size == "mobile":
+        trunk = mobile_trunk(pretrained=False)
+        objects = nn.Sequential(OrderedDict([*trunk.named_children(), ("relu", nn.ReLU())]))
+        network = BilinearNetwork(objects, _scnn(MOBILE_SCNN_LAYERS), (CHANNELS[-1], 64))
+        if pretrained:
+            load_imagenet(trunk)
+        spec = InputSpec(height=224, width=224, mode="resize", smallest=32)
+        return Scorer(network, input_spec=spec, backbone=("features1",), scale=25.0, offset=50.0)
     # Nothing here is pretrained, and without BatchNorm the object stream then learns too slowly.
     network = BilinearNetwork(make_layers(SMALL_VGG, batch_norm=True), _scnn(SMALL_SCNN_LAYERS), (64, 32))
     spec = InputSpec(height=64, width=64, mode="crop", smallest=16)

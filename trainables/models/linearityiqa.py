@@ -1,4 +1,4 @@
-"""LinearityIQA: a residual trunk read at two levels, each with a head of its own, trained by the norm-in-norm loss.
+"""LinearityIQA: a trunk read at two levels, each with a head of its own, trained by the norm-in-norm loss.
 
 D. Li et al., "Norm-in-Norm Loss with Faster Convergence and Better Performance for Image Quality Assessment", ACM MM
 2020. Parameter names and arithmetic follow the authors' release (average pooling, no final BatchNorm).
@@ -12,6 +12,7 @@ from torchvision.models import ResNet34_Weights
 from torchvision.models.resnet import BasicBlock
 
 from trainables.models.imagenet import load_torchvision
+from trainables.models.mobilenet import CHANNELS, mobile_trunk
 from trainables.models.resnet import resnet_trunk, stage_channels
 from trainables.models.scorer import InputSpec, Scorer, Size
 
@@ -57,6 +58,10 @@ def build(size: Size, pretrained: bool) -> Scorer:
         network = TwoLevelNetwork(trunk, stage_channels(BasicBlock, 64), (1024, 256, 64))
         spec = InputSpec(height=498, width=664, mode="resize", smallest=32)
         return Scorer(network, input_spec=spec, backbone=("features",))
+    if size == "mobile":
+        network = TwoLevelNetwork(mobile_trunk(pretrained=pretrained), CHANNELS, (256, 128, 64))
+        spec = InputSpec(height=224, width=224, mode="resize", smallest=32)
+        return Scorer(network, input_spec=spec, backbone=("features",), scale=25.0, offset=50.0)
     trunk = resnet_trunk(BasicBlock, (2, 2, 2, 2), 16)
     network = TwoLevelNetwork(trunk, stage_channels(BasicBlock, 16), (64, 32, 16))
     spec = InputSpec(height=64, width=64, mode="crop", smallest=32)

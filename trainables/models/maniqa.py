@@ -7,12 +7,14 @@ Parameter names and arithmetic follow the authors' release.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainables.models.imagenet import load_timm
+from trainables.models.mobilenet import CHANNELS, mobile_trunk
 from trainables.models.scorer import InputSpec, Scorer, Size
 from trainables.models.swin import ScaleSwin
 
@@ -30,11 +32,10 @@ SWIN_SCALE = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class ManiqaWidths:
-    """Sizes of what follows the ViT."""
+    """Sizes of what follows the backbone."""
 
-    vit_blocks: tuple[int, ...]
-    """Blocks (from 0) whose outputs are read."""
-    vit_dim: int
+    channels: int
+    """Of each patch's features, of all that is read side by side."""
     grid: int
     """Patches along one side of the image."""
     dim: int
@@ -45,12 +46,18 @@ class ManiqaWidths:
     """Transposed attention blocks in each stage."""
     depths: tuple[int, ...]
     """Blocks of each Swin layer."""
+    window: int = 4
+    """Side of the Swin blocks' windows, in patches; a divisor of the grid."""
 
 
-PAPER = ManiqaWidths(
-    vit_blocks=(6, 7, 8, 9), vit_dim=768, grid=28, dim=768, hidden=768, num_transposed=2, depths=(2, 2)
+PAPER = ManiqaWidths(channels=4 * 768, grid=28, dim=768, hidden=768, num_transposed=2, depths=(2, 2))
+PAPER_BLOCKS = (6, 7, 8, 9)
+"""Of the ViT (from 0), whose outputs are read."""
+MOBILE = ManiqaWidths(
+    channels=CHANNELS[2] + CHANNELS[3], grid=14, dim=128, hidden=128, num_transposed=1, depths=(2,), window=7
 )
-SMALL = ManiqaWidths(vit_blocks=(1, 2), vit_dim=48, grid=8, dim=48, hidden=48, num_transposed=1, depths=(2,))
+SMALL = ManiqaWidths(channels=2 * 48, grid=8, dim=48, hidden=48, num_transposed=1, depths=(2,))
+SMALL_BLOCKS = (1, 2)
 
 
 class TransposedAttention(nn.Module):
@@ -74,18 +81,18 @@ class TransposedAttention(nn.Module):
 
 
 class ManiqaNetwork(nn.Module):
-    """Normalised images `(N, 3, H, W)` of exactly the ViT's size -> scores `(N,)`, at least 0."""
+    """Normalised images `(N, 3, H, W)` of exactly the backbone's size -> scores `(N,)`, at least 0."""
 
-    def __init__(self, vit: VisionTransformer, widths: ManiqaWidths) -> None:
+    BACKBONE: ClassVar[str]
+    """What the backbone is called among the parameters."""
+
+    def __init__(self, backbone: nn.Module, widths: ManiqaWidths) -> None:
         super().__init__()
-        self.vit_blocks = list(widths.vit_blocks)
         self.swin_scale = SWIN_SCALE
         grid, dim = widths.grid, widths.dim
-        self.vit = vit
-        for block in vit.blocks:
-            block.attn.fused_attn = False  # the fused kernels have no second derivative, which Eq. 5 needs
+        self.add_module(self.BACKBONE, backbone)
         self.tablock1 = self._transposed(widths)
-        self.conv1 = nn.Conv2d(widths.vit_dim * len(self.vit_blocks), dim, 1)
+        self.conv1 = nn.Conv2d(widths.channels, dim, 1)
         self.swintransformer1 = self._swin(dim, widths)
         self.tablock2 = self._transposed(widths)
         self.conv2 = nn.Conv2d(dim, dim // 2, 1)
@@ -107,11 +114,8 @@ class ManiqaNetwork(nn.Module):
         return self.fc_score(x).squeeze(2), self.fc_weight(x).squeeze(2)
 
     def features(self, inputs: Tensor) -> Tensor:
-        """The read ViT blocks side by side, `(N, grid * grid, C)`."""
-        blocks = self.vit.forward_intermediates(
-            inputs, indices=self.vit_blocks, output_fmt="NLC", intermediates_only=True, stop_early=True
-        )
-        return torch.cat(blocks, dim=2)
+        """Every patch's features, row by row: `(N, grid * grid, widths.channels)`."""
+        raise NotImplementedError
 
     @staticmethod
     def _transposed(widths: ManiqaWidths) -> nn.Sequential:
@@ -120,8 +124,44 @@ class ManiqaNetwork(nn.Module):
     @staticmethod
     def _swin(dim: int, widths: ManiqaWidths) -> ScaleSwin:
         return ScaleSwin(
-            dim, widths.grid, depths=widths.depths, window=4, heads=4, hidden=widths.hidden, scale=SWIN_SCALE
+            dim,
+            widths.grid,
+            depths=widths.depths,
+            window=widths.window,
+            heads=4,
+            hidden=widths.hidden,
+            scale=SWIN_SCALE,
         )
+
+
+class VitManiqa(ManiqaNetwork):
+    """As published: patches are a ViT's, described by some of its `blocks` side by side."""
+
+    BACKBONE = "vit"
+
+    def __init__(self, vit: VisionTransformer, blocks: tuple[int, ...], widths: ManiqaWidths) -> None:
+        super().__init__(vit, widths)
+        self.vit_blocks = list(blocks)
+        for block in vit.blocks:
+            block.attn.fused_attn = False  # the fused kernels have no second derivative, which Eq. 5 needs
+
+    def features(self, inputs: Tensor) -> Tensor:
+        blocks = self.vit.forward_intermediates(
+            inputs, indices=self.vit_blocks, output_fmt="NLC", intermediates_only=True, stop_early=True
+        )
+        return torch.cat(blocks, dim=2)
+
+
+class MobileManiqa(ManiqaNetwork):
+    """Patches are the cells of a convolutional trunk's last stage but one, beside which the last stage is laid."""
+
+    BACKBONE = "trunk"
+
+    def features(self, inputs: Tensor) -> Tensor:
+        trunk = self.get_submodule("trunk")
+        third = trunk[:-1](inputs)
+        fourth = F.interpolate(trunk[-1](third), size=third.shape[2:], mode="nearest")
+        return torch.cat((third, fourth), dim=1).flatten(2).transpose(1, 2)
 
 
 def _branch(dim: int, activation: nn.Module) -> nn.Sequential:
@@ -129,6 +169,12 @@ def _branch(dim: int, activation: nn.Module) -> nn.Sequential:
 
 
 def build(size: Size, pretrained: bool) -> Scorer:
+    if size == "mobile":
+        network: ManiqaNetwork = MobileManiqa(mobile_trunk(pretrained=pretrained), MOBILE)
+        _revive(network)
+        spec = InputSpec(height=224, width=224, mode="resize")
+        return Scorer(network, input_spec=spec, backbone=("trunk",), scale=100.0)
+
     import timm  # here, because it is slow to import and no other model needs it
     from timm.models.vision_transformer import VisionTransformer
 
@@ -136,15 +182,19 @@ def build(size: Size, pretrained: bool) -> Scorer:
         vit = timm.create_model(VIT, pretrained=False)
         if pretrained:
             load_timm(vit, VIT_WEIGHTS)
-        network = ManiqaNetwork(vit, PAPER)
+        network = VitManiqa(vit, PAPER_BLOCKS, PAPER)
         spec = InputSpec(height=224, width=224, mode="crop", crops=20)
     else:
         vit = VisionTransformer(
             img_size=64, patch_size=8, embed_dim=48, depth=3, num_heads=4, mlp_ratio=2, num_classes=0, final_norm=False
         )
-        network = ManiqaNetwork(vit, SMALL)
-        # From scratch the score's last ReLU starts dead for many seeds; at half the scale it does not.
-        nn.init.constant_(network.fc_score.get_parameter("3.bias"), 0.5)
+        network = VitManiqa(vit, SMALL_BLOCKS, SMALL)
+        _revive(network)
         spec = InputSpec(height=64, width=64, mode="crop")
     half = (0.5, 0.5, 0.5)
     return Scorer(network, input_spec=spec, backbone=("vit",), mean=half, std=half, scale=100.0)
+
+
+def _revive(network: ManiqaNetwork) -> None:
+    """From scratch the score's last ReLU starts dead for many seeds; at half the scale it does not."""
+    nn.init.constant_(network.fc_score.get_parameter("3.bias"), 0.5)

@@ -16,6 +16,7 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.ops import roi_pool
 
 from trainables.models.imagenet import load_torchvision
+from trainables.models.mobilenet import CHANNELS, mobile_trunk
 from trainables.models.resnet import resnet_trunk, stage_channels
 from trainables.models.scorer import InputSpec, Scorer, Size
 
@@ -92,6 +93,10 @@ def build(size: Size, pretrained: bool) -> Scorer:
         network = RegionNetwork(trunk, stage_channels(BasicBlock, 64)[3], 512)
         spec = InputSpec(height=500, width=500, mode="resize", smallest=32)
         return Scorer(network, input_spec=spec, backbone=("body",), mean=zeros, std=ones)
+    if size == "mobile":
+        network = RegionNetwork(mobile_trunk(pretrained=pretrained), CHANNELS[-1], 256)
+        spec = InputSpec(height=224, width=224, mode="resize", smallest=32)
+        return Scorer(network, input_spec=spec, backbone=("body",), mean=zeros, std=ones, scale=25.0, offset=50.0)
     trunk = resnet_trunk(BasicBlock, (1, 1, 1, 1), 16)
     network = RegionNetwork(trunk, stage_channels(BasicBlock, 16)[3], 64)
     spec = InputSpec(height=64, width=64, mode="crop", smallest=32)

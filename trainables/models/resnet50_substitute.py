@@ -12,6 +12,7 @@ from torchvision.models import ResNet50_Weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from trainables.models.imagenet import load_torchvision
+from trainables.models.mobilenet import CHANNELS, mobile_trunk
 from trainables.models.resnet import resnet_trunk, stage_channels
 from trainables.models.scorer import InputSpec, Scorer, Size
 
@@ -37,6 +38,9 @@ def build(size: Size, pretrained: bool) -> Scorer:
             load_torchvision(trunk, ResNet50_Weights.IMAGENET1K_V1, skip="fc.")
         network = SigmoidRegressor(trunk, stage_channels(Bottleneck, 64)[3])
         spec = InputSpec(height=384, width=512, mode="resize", smallest=32)
+    elif size == "mobile":
+        network = SigmoidRegressor(mobile_trunk(pretrained=pretrained), CHANNELS[-1])
+        spec = InputSpec(height=224, width=224, mode="resize", smallest=32)
     else:
         trunk = resnet_trunk(BasicBlock, (1, 1, 1, 1), 16)
         network = SigmoidRegressor(trunk, stage_channels(BasicBlock, 16)[3])
