@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def launch(
     study: Annotated[str, typer.Argument(metavar="BASELINE|STUDY_FILE", help="A baseline's name or a study file.")],
     name: Annotated[str | None, typer.Option(help="Name of the study; the baseline's name by default.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Ready-made study: demo, smoke or paper.")] = None,
-    size: Annotated[str | None, typer.Option(help="Size of the network: small or paper.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Ready-made study: demo, smoke, laptop, gpu or paper.")] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the network: small, mobile or paper.")] = None,
     data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
     split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
@@ -95,7 +95,10 @@ def _remarks(asked: StudyFile, directory: StudyDirectory) -> list[str]:
             f"{split!r}"
         )
     if found := doubts(rows, rows["raw_mos"]):
-        remarks.append(f"{'; '.join(found)}: the models may learn nothing; more images, more epochs or --weights help")
+        helps = "more images or more epochs help"
+        if asked.size == "small":
+            helps = f"{helps}, and a network that has seen a million images: --preset laptop"
+        remarks.append(f"{'; '.join(found)}: the models may learn nothing; {helps}")
     return remarks
 
 

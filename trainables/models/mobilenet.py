@@ -39,6 +39,6 @@ def mobile_trunk(*, pretrained: bool) -> nn.Sequential:
 
 def load_imagenet(trunk: nn.Sequential) -> None:
     """Put ImageNet weights into a trunk; ValueError where they are not to be had."""
-    blocks = nn.Sequential(*(block for stage in trunk for block in stage))
+    blocks = nn.Sequential(*(block for stage in trunk.children() for block in stage.children()))
     left_out = (f"features.{len(blocks)}.", "classifier.")
     load_torchvision(blocks, MobileNet_V2_Weights.IMAGENET1K_V1, prefix="features.", skip=left_out)
