@@ -46,7 +46,11 @@ def _next_step(facts: dict[str, Any], seed: int, split: str | None) -> str:
     """The command that launches a study of the set, to paste from any folder; or why there is none yet."""
     if "error" in facts["splits"]:
         return "no study can be launched with it yet: see splits"
-    words = ["nt-study", "launch", "hyperiqa", "--data", facts["spec"], "--name", _name_of(facts["spec"])]
+    name = _name_of(facts["spec"])
+    preset = (
+        [] if facts["name"] == "photos" else ["--preset", "laptop"]
+    )  # the embedded patches are smaller than its views
+    words = ["nt-study", "launch", "hyperiqa", *preset, "--data", facts["spec"], "--name", name]
     words += ["--skip-unreadable"] if facts["left_out"] else []
     words += ["--seed", str(seed)] if seed else []
     words += ["--split", split] if split else []
