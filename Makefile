@@ -31,8 +31,8 @@ demo: $(READY) ## run the demo study: about twelve trials and a front in about t
 smoke: $(READY) ## the same in under a minute, with fewer trials
 	$(BIN)/nt-study launch hyperiqa --preset smoke --name smoke --studies $(STUDIES) --or-show
 
-test: $(READY) ## run the tests
-	$(BIN)/python -m pytest -m "not slow"
+test: $(READY) ## run the tests, in two processes
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-slow: $(READY) ## run the tests that take minutes each: killed drivers, lost nodes, whole attack suites
 	$(BIN)/python -m pytest -m "slow and not lab"

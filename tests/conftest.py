@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from object_store import ObjectStore
 from ports import free_port
 from postgres_server import PROGRAMS, Postgres
@@ -26,10 +27,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("tests of PostgreSQL were left out: it is not here (apt-get install postgresql)")
 
 
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """A folder of this run of tests, the same one for all of its processes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Embedded photos and adversaries are generated into the tests' own cache, once per session."""
-    cache = tmp_path_factory.mktemp("cache")
+    """Embedded photos and adversaries are generated into the tests' own cache, once per run."""
+    cache = shared_folder(tmp_path_factory, "cache")
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(cache)
     yield cache
@@ -63,9 +72,10 @@ def nt_study() -> Command:
 
 @pytest.fixture(scope="session")
 def smoke_study(tmp_path_factory: pytest.TempPathFactory, nt_study: Command) -> StudyDirectory:
-    """A finished smoke study, trained for real; tests read it and leave it as it is."""
-    studies = tmp_path_factory.mktemp("studies")
-    ran = nt_study("launch", "hyperiqa", "--preset", "smoke", "--name", "smoke", "--studies", studies)
+    """A finished smoke study, trained for real and once for all processes; tests read it and leave it as it is."""
+    studies = shared_folder(tmp_path_factory, "smoke")
+    with FileLock(studies / "being-made.lock"):
+        ran = nt_study("launch", "hyperiqa", "--preset", "smoke", "--name", "smoke", "--studies", studies, "--or-show")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return StudyDirectory(studies / "smoke")
 

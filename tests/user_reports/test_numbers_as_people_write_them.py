@@ -107,7 +107,10 @@ def test_what_is_none_on_the_command_line_is_one_sentence(
     assert code == 2 and error.count("\n") == 1 and "expected a number such as" in error
 
 
-@pytest.mark.parametrize("owner", [Stage, Recipe, *{kind for kind, _ in ATTACKS.values()}, *LOSSES.values()])
+ATTACK_TYPES = dict.fromkeys(kind for kind, _ in ATTACKS.values())
+
+
+@pytest.mark.parametrize("owner", [Stage, Recipe, *ATTACK_TYPES, *LOSSES.values()])
 def test_every_number_of_an_attack_a_loss_and_a_recipe_is_declared_as_one(owner: Any) -> None:
     """`Real` and `Whole` read text; a bare float or int would not."""
     for name, hint in get_type_hints(owner, include_extras=True).items():
