@@ -81,7 +81,7 @@ def _require_hash(path: Path) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()[: len(expected)]
     if found != expected:
-        raise ValueError(f"{path} is damaged or another file: its SHA-256 begins with {found} and not {expected}")
+        raise ValueError(f"delete {path}, which is damaged or another file: its SHA-256 begins with {found}")
 
 
 def _require_answer(url: str) -> None:
