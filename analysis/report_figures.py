@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.attack_series import Attacks, series_over
 from analysis.figures.images import Example
 from analysis.figures.panel import Panel
-from analysis.figures.pareto import comparison_panel, pareto_panel
+from analysis.figures.pareto import front_panels
 from analysis.figures.scores import (
     before_after_panel,
     change_panel,
@@ -123,7 +123,7 @@ def study_figures(result: StudyResult) -> list[Figure]:
     front, study = result.front, result.front.study
     tables = {point.label: result.scores[point.trial] for point in result.compared}
     figures = [
-        Figure(name=f"{study}_front", caption=f"Front of {study} on validation images.", panels=[pareto_panel(front)]),
+        Figure(name=f"{study}_front", caption=f"Front of {study} on validation images.", panels=front_panels([front])),
         Figure(
             name=f"{study}_parallel",
             caption=f"Parallel coordinates of {study}: hyperparameters and objectives of every trial (validation).",
@@ -155,7 +155,7 @@ def study_figures(result: StudyResult) -> list[Figure]:
 def comparison_figure(results: Sequence[StudyResult]) -> Figure:
     """The fronts of several studies in one pair of axes."""
     fronts = [result.front for result in results]
-    return Figure(name="fronts", caption="The fronts over each other (validation).", panels=[comparison_panel(fronts)])
+    return Figure(name="fronts", caption="The fronts over each other (validation).", panels=front_panels(fronts))
 
 
 def _sweep_figures(result: StudyResult) -> list[Figure]:

@@ -7,6 +7,7 @@ their λ, weighted. Dominated trials are faded, the baseline is a star, rings ma
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import math
@@ -81,9 +82,20 @@ def comparison_panel(fronts: Sequence[Front], split: Split = "validation") -> Pa
     return Panel(layers=layers, x_label=axis_label(objectives[1]), y_label=axis_label(objectives[0]))
 
 
+def front_panels(fronts: Sequence[Front], split: Split = "validation") -> list[Panel]:
+    """The plot of one study, or of several over each other; a third objective has a plot of its own over the same x.
+
+    Raises ValueError when the studies' objectives differ.
+    """
+    shown = [fronts]
+    if len(fronts[0].objectives) == 3:
+        shown.append([_with_third_first(front) for front in fronts])
+    return [pareto_panel(some[0], split) if len(some) == 1 else comparison_panel(some, split) for some in shown]
+
+
 def pareto_png(*fronts: Front, split: Split = "validation") -> bytes:
-    """The plot of one study, or of several over each other, as PNG at column width."""
-    return to_png(to_matplotlib([_panel(fronts, split)], height=3.2))
+    """`front_panels` as PNG at column width."""
+    return to_png(to_matplotlib(front_panels(fronts, split), height=3.2))
 
 
 def pareto_html(*fronts: Front) -> str:
@@ -91,9 +103,9 @@ def pareto_html(*fronts: Front) -> str:
 
     Self-contained (about 5 MB, plotly included): works offline and in a frame that allows scripts and nothing else.
     """
-    figures = {split: json.loads(to_plotly([_panel(fronts, split)], height=520).to_json()) for split in _splits(fronts)}
+    plots = {split: to_plotly(front_panels(fronts, split), height=520) for split in _splits(fronts)}
     data = {
-        "figures": figures,
+        "figures": {split: json.loads(plot.to_json()) for split, plot in plots.items()},
         "trials": {_key(front, point): _details(front, point) for front in fronts for point in front.points},
         "titles": {name: title(name) for front in fronts for point in front.points for name in point.validation},
     }
@@ -109,13 +121,15 @@ def pareto_html(*fronts: Front) -> str:
     return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], template)
 
 
-def _panel(fronts: Sequence[Front], split: Split) -> Panel:
-    return pareto_panel(fronts[0], split) if len(fronts) == 1 else comparison_panel(fronts, split)
+def _with_third_first(front: Front) -> Front:
+    """The same front for a plot whose y axis is the third objective. Which trials are on it is settled already."""
+    first, second, third = front.objectives
+    return dataclasses.replace(front, objectives=(third, second, first))
 
 
 def _splits(fronts: Sequence[Front]) -> tuple[Split, ...]:
     """The splits that can be shown: test only when every trial has its objectives there."""
-    tested = all(name in point.test for front in fronts for point in front.points for name in front.objectives[:2])
+    tested = all(name in point.test for front in fronts for point in front.points for name in front.objectives)
     return ("validation", "test") if tested else ("validation",)
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from analysis.figures.panel import Line, Panel, Points
-from analysis.figures.pareto import comparison_panel, pareto_html, pareto_panel, pareto_png
+from analysis.figures.pareto import comparison_panel, front_panels, pareto_html, pareto_panel, pareto_png
 from analysis.figures.printed import to_matplotlib
 from analysis.figures.screen import to_plotly
 from analysis.front import Front, find_front
@@ -155,6 +155,22 @@ def test_studies_of_different_objectives_are_not_compared(front):
     other = find_front("other", trials(), ["srocc", "rmse_attacked/uap"])
     with pytest.raises(ValueError, match="'demo' and 'other' have different objectives"):
         comparison_panel([front, other])
+
+
+def test_a_third_objective_has_a_plot_of_its_own_over_the_same_axis(front):
+    measured = trials()
+    for index, trial in enumerate(measured):
+        trial["validation"]["srocc_mos_attacked"] = 0.7 - 0.1 * abs(index - 4)
+    three = find_front("demo", measured, ["srocc", "rmse_attacked", "srocc_mos_attacked"])
+    of_accuracy, of_third = front_panels([three])
+    assert drawn_points(of_accuracy) == drawn_points(pareto_panel(front))
+    assert drawn_points(of_third) == sorted(
+        (point.validation["rmse_attacked"], point.validation["srocc_mos_attacked"]) for point in three.points
+    )
+    knee = next(layer for layer in of_third.layers if isinstance(layer, Points) and layer.name == "knee")
+    assert knee.y == [three.knee.validation["srocc_mos_attacked"]]
+    assert len(front_panels([three, three])) == 2 and len(front_panels([front])) == 1
+    assert Image.open(io.BytesIO(pareto_png(three))).height == 2 * Image.open(io.BytesIO(pareto_png(front))).height
 
 
 def test_the_print_is_a_column_wide_and_the_same_each_time(front):
