@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import test_scorer
 import torch
 
 from trainables.models import MODELS, create_model
@@ -27,4 +28,5 @@ def test_the_guides_model_is_one_file_and_one_entry(monkeypatch: pytest.MonkeyPa
     scores = model(torch.rand(4, 3, 64, 64))
     assert scores.shape == (4,)
     assert scores.std() > 0
-    assert len(model.parameter_groups()["head"]) == 2
+    assert len(model.parameter_groups()["head"]) == 4
+    test_scorer.test_a_small_model_can_be_trained("tiny")  # the others take longer: tests/docs runs them all
