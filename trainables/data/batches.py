@@ -89,10 +89,11 @@ def _views(
     """`(n, 3, height, width)` uint8, one view per image, in memory of its own."""
     if _all_have_size(store, images, height, width):
         return store.batch(images)
-    if mode == "resize":
-        return torch.cat([_resize(image, height, width) for image in store.read(images)])
-    windows = [_crop(image, place, height, width) for image, place in zip(store.read(images), positions, strict=True)]
-    return _to_nchw(stack_images(windows))
+
+    def cut(place: int, image: Pixels) -> Pixels:
+        return _resize(image, height, width) if mode == "resize" else _crop(image, positions[place], height, width)
+
+    return _to_nchw(stack_images(store.views(images, cut)))
 
 
 def _all_have_size(store: ImageStore, images: NDArray[np.integer], height: int, width: int) -> bool:
@@ -111,10 +112,11 @@ def _crop(image: Pixels, position: NDArray[np.floating], height: int, width: int
     return image[top : top + height, left : left + width]
 
 
-def _resize(image: Pixels, height: int, width: int) -> torch.Tensor:
-    """`(1, 3, height, width)` uint8, bilinear with antialiasing."""
+def _resize(image: Pixels, height: int, width: int) -> Pixels:
+    """`(height, width, 3)` uint8, bilinear with antialiasing."""
     # A copy, because torch takes no read-only memory.
-    return transforms.resize(_to_nchw(image[None].copy()), [height, width], antialias=True)
+    resized = transforms.resize(_to_nchw(image[None].copy()), [height, width], antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
 
 
 def _to_nchw(images: Pixels) -> torch.Tensor:

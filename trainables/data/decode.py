@@ -1,6 +1,7 @@
 """From an image file's bytes to 8-bit RGB pixels, or one sentence on why not."""
 
 import io
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -9,6 +10,10 @@ from trainables.data.store import Pixels
 
 MAX_PIXELS = 80_000_000
 """A file that claims more is refused undecoded; the known sets' largest photographs have 20 million."""
+
+PIXELS_AT_A_TIME = 100_000_000
+"""Whole images are decoded side by side up to so many pixels (300 MB); a larger one by itself."""
+IMAGES_AT_A_TIME = 64
 
 EIGHT_BIT = {"RGB": None, "L": "grey", "1": "grey", "P": "palette", "LA": "alpha", "PA": "alpha", "RGBA": "alpha"}
 """Pillow mode -> what is converted to RGB."""
@@ -53,6 +58,20 @@ def decode_image(data: bytes, name: str, resize: Resize = None) -> tuple[Pixels,
     return pixels, conversion
 
 
+def at_a_time(pixels: Iterable[int]) -> Iterator[list[int]]:
+    """Positions of images, in order, in parts that may be in memory together; pixels: of each, height times width."""
+    part: list[int] = []
+    total = 0
+    for position, size in enumerate(pixels):
+        if part and (total + size > PIXELS_AT_A_TIME or len(part) == IMAGES_AT_A_TIME):
+            yield part
+            part, total = [], 0
+        part.append(position)
+        total += size
+    if part:
+        yield part
+
+
 def _what_instead(data: bytes) -> str:
     """What bytes are that no decoder knows."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
@@ -77,10 +96,10 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 def _to_rgb(image: Image.Image, name: str) -> tuple[Pixels, str | None]:
     if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image).astype(np.int32)
         if values.min() < 0 or values.max() > 65535:
             raise _UnusableError(f"{name} has 32-bit pixels; save it with 8 bits per channel")
-        grey = np.rint(values / 257).astype(np.uint8)
+        grey = ((values + 128) // 257).astype(np.uint8)  # rounded to the nearest
         return np.repeat(grey[..., None], 3, axis=2), "16-bit"
     conversion = "16-bit" if _has_16_bit_channels(image) else EIGHT_BIT.get(image.mode, image.mode)
     if image.mode == "F":

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.data.decode import Resize, decode_image
-from trainables.data.store import INDEX, Indices, Pixels, stack_images
+from trainables.data.decode import Resize, at_a_time, decode_image
+from trainables.data.store import INDEX, Cut, Indices, Pixels, stack_images, whole
 from trainables.trust import read_regular
 
 FILES = "files.json"
@@ -49,14 +49,24 @@ class EncodedStore:
     def __reduce__(self) -> tuple[type["EncodedStore"], tuple[Path]]:
         return EncodedStore, (self.folder,)
 
-    def read(self, indices: Indices) -> list[Pixels]:
-        """The images at `indices`, in that order, decoded side by side: Pillow's decoders let other threads run."""
-        with ThreadPoolExecutor(min(len(indices), os.cpu_count() or 1)) as pool:
-            return list(pool.map(self.__getitem__, indices))
+    def views(self, indices: Indices, cut: Cut) -> list[Pixels]:
+        """What `cut` takes of the images at `indices`, in that order.
+
+        They are decoded side by side, since Pillow's decoders let other threads run, as many at a time as memory is
+        meant to hold.
+        """
+        numbers = [int(index) for index in indices]
+        sizes = self.sizes[numbers].prod(axis=1).tolist()
+        found: list[Pixels] = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for part in at_a_time(sizes):
+                # A copy, because a window of an image keeps the whole of it.
+                found += pool.map(lambda place: cut(place, self[numbers[place]]).copy(), part)
+        return found
 
     def batch(self, indices: Indices) -> torch.Tensor:
         """`(n, 3, H, W)` uint8 of images that share one size; ValueError where they do not."""
-        return torch.from_numpy(stack_images(self.read(indices))).permute(0, 3, 1, 2)
+        return torch.from_numpy(stack_images(self.views(indices, whole))).permute(0, 3, 1, 2)
 
 
 def write_encoded(

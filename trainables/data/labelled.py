@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from trainables.data.cache import build_once
-from trainables.data.decode import decode_image, size_after
+from trainables.data.decode import at_a_time, decode_image, size_after
 from trainables.data.encoded import FILES, EncodedStore, write_encoded
 from trainables.data.image_set import ImageSet
 from trainables.data.labels import Labels
@@ -23,8 +23,6 @@ from trainables.trust import read_regular
 
 TABLE = "table.parquet"
 REPORT = "report.json"
-CHUNK = 16
-"""Files decoded side by side before they are written; bounds the memory of a first opening."""
 
 
 def open_labelled(
@@ -96,8 +94,8 @@ class _Reader:
 
     def __iter__(self) -> Iterator[Pixels]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders let other threads run
-            for start in range(0, len(self.rows), CHUNK):
-                chunk = self.rows.iloc[start : start + CHUNK]
+            for part in at_a_time(self._pixels(path) for path in self.rows["path"]):
+                chunk = self.rows.iloc[part]
                 for image, result in zip(chunk["image"], pool.map(self._decode, chunk["path"]), strict=True):
                     if isinstance(result, ValueError):
                         self._leave_out(image, result)
@@ -109,6 +107,11 @@ class _Reader:
                     yield pixels
         if not self._sha256:
             raise ValueError(f"{self.labels.root} has no readable image that {self.labels.source} names")
+
+    def _pixels(self, path: str) -> int:
+        """How many pixels decoding will hold, from the file's header alone."""
+        size = _size(self.labels.root / path)
+        return 0 if size is None else size[0] * size[1]
 
     def _decode(self, path: str) -> tuple[Pixels, str | None, str] | ValueError:
         file = self.labels.root / path
@@ -148,15 +151,17 @@ def _key(labels: Labels, *facts: object) -> str:
 
 def _decoded_bytes(labels: Labels, rows: pd.DataFrame) -> int:
     """What the decoded images will take, from the files' headers alone; files without a readable one count nothing."""
-    total = 0
-    for path in rows["path"]:
-        try:
-            with Image.open(labels.root / path) as image:
-                height, width = size_after(labels.resize, image.height, image.width)
-        except (OSError, ValueError, Image.DecompressionBombError):
-            continue
-        total += height * width * 3
-    return total
+    sizes = [size_after(labels.resize, *size) for path in rows["path"] if (size := _size(labels.root / path))]
+    return sum(height * width * 3 for height, width in sizes)
+
+
+def _size(file: Path) -> tuple[int, int] | None:
+    """Height and width as the file's header has them; None where none can be read."""
+    try:
+        with Image.open(file) as image:
+            return image.height, image.width
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def _budget(folder: Path, max_decoded_bytes: int | None) -> int:

@@ -1,6 +1,6 @@
 """Decoded images in one flat file that every process of a node maps without copying."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,13 @@ INDEX = "index.npy"
 
 Pixels = NDArray[np.uint8]
 Indices = Sequence[int] | NDArray[np.integer]
+Cut = Callable[[int, Pixels], Pixels]
+"""(place among those asked for, the whole image) -> what is wanted of it, (h, w, 3)."""
+
+
+def whole(_: int, image: Pixels) -> Pixels:
+    """The cut that takes all of an image."""
+    return image
 
 
 class ImageStore(Protocol):
@@ -29,8 +36,8 @@ class ImageStore(Protocol):
 
     def __getitem__(self, i: int, /) -> Pixels: ...
 
-    def read(self, indices: Indices) -> list[Pixels]:
-        """The images at `indices`, in that order."""
+    def views(self, indices: Indices, cut: Cut) -> list[Pixels]:
+        """What `cut` takes of each of the images at `indices`, in that order; few whole ones are held at once."""
 
     def batch(self, indices: Indices) -> torch.Tensor:
         """`(n, 3, H, W)` uint8 of images that share one size; ValueError where they do not."""
@@ -73,14 +80,14 @@ class MappedStore:
     def sizes(self) -> NDArray[np.int64]:
         return self._index[:, 1:]
 
-    def read(self, indices: Indices) -> list[Pixels]:
-        return [self[i] for i in indices]
+    def views(self, indices: Indices, cut: Cut) -> list[Pixels]:
+        return [cut(place, self[i]) for place, i in enumerate(indices)]
 
     def batch(self, indices: Indices) -> torch.Tensor:
         if self._stacked is not None:
             stacked = self._stacked[np.asarray(indices, dtype=np.int64)]
         else:
-            stacked = stack_images(self.read(indices))
+            stacked = stack_images(self.views(indices, whole))
         return torch.from_numpy(stacked).permute(0, 3, 1, 2)
 
     def _stack_equal_sizes(self) -> Pixels | None:
