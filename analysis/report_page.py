@@ -16,6 +16,7 @@ from analysis.figures.pareto import front_sentence
 from analysis.figures.screen import to_plotly
 from analysis.front import Front
 from analysis.labels import number, title
+from analysis.report_dial import dial
 from analysis.report_figures import Figure, StudyResult
 from analysis.tables import Table
 from analysis.tables_as import as_html
@@ -75,6 +76,7 @@ def _study(result: StudyResult, figures: Sequence[str]) -> str:
             f"<p>{html.escape(' '.join(filter(None, [result.about, front_sentence(front)])))}</p>",
             partial,
             _front_table(front),
+            dial(front),
             *figures,
             _examples(result),
             _verdicts(result),

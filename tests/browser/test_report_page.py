@@ -9,6 +9,9 @@ from playwright.sync_api import Browser, Page, expect
 from written_study import write_study
 
 from study.commands.report import report
+from study.dial import best_of, read_wish
+from study.front import front_of
+from study.storage.directory import find
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +49,26 @@ def test_it_is_whole_offline_and_fits_the_screen(browser: Browser, address: str,
 def _scroll_through(page: Page) -> None:
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     page.evaluate("window.scrollTo(0, 0)")
+
+
+def test_the_dial_names_the_best_model_that_keeps_the_bound(browser: Browser, address: str, screenshots: Path) -> None:
+    front = front_of(find(Path(address.removeprefix("file://")).parents[1] / "studies", "one"))
+    context = browser.new_context(viewport={"width": 360, "height": 800}, offline=True)
+    page = context.new_page()
+    page.goto(address)
+    dial = page.locator(".dial").first
+    slider, chosen, command = dial.locator("input"), dial.locator(".chosen"), dial.locator("pre")
+    expect(chosen).to_contain_text(f"{front.most_robust.trial} (")
+    slider.focus()
+    slider.press("End")
+    expect(chosen).to_contain_text(f"{front.most_accurate.trial} (")
+    dial.locator("select").select_option("attacked RMSE at most")
+    expect(chosen).to_contain_text(f"{front.most_robust.trial} (")
+    slider.press("Home")
+    expect(chosen).to_contain_text(f"{front.most_accurate.trial} (")
+    for _ in range(5):
+        slider.press("PageUp")
+    wish = read_wish(command.inner_text().split('"')[1], front.objectives)
+    assert chosen.inner_text().startswith(f"{best_of(list(front.points), wish, 'one').trial} (")
+    dial.screenshot(path=screenshots / "report-dial.png")
+    context.close()
