@@ -25,7 +25,7 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY) ## create .venv with the locked packages
 
-demo: $(READY) ## run the demo study: about twelve trials and a front in about three minutes
+demo: $(READY) ## run the demo study: six trials, mixtures of them and a front in about three minutes
 	$(BIN)/nt-study launch hyperiqa --preset demo --name demo --studies $(STUDIES) --or-show
 
 smoke: $(READY) ## the same in under a minute, with fewer trials
