@@ -100,6 +100,8 @@ class Run:
 
     spent: list[int] = field(default_factory=lambda: [0])
     share: list[float] = field(default_factory=lambda: [0.0])
+    finished: list[tuple[float, float]] = field(default_factory=list)
+    """λ and h of every trial that came to its last epoch, in this order."""
     seconds: float = 0.0
 
     def spent_until(self, goal: float) -> float:
@@ -109,6 +111,8 @@ class Run:
 
 def read_grids() -> list[Grid]:
     table = pd.read_parquet(HERE / "grid.parquet")
+    if "kind" in table:  # a grid of before `record_grid.py` recorded mixtures' rivals has trained models alone
+        table = table[table["kind"] == "trained"]
     grids = []
     for _, rows in table.groupby("seed"):
         trials = rows[rows["lam"] > 0].sort_values(["lam", "step_size", "epoch"])
@@ -146,6 +150,7 @@ def replay(grid: Grid, strategy: Strategy, seed: int, study_file: StudyFile) -> 
             if epoch == grid.epochs:
                 study.tell(trial, now.tolist())
                 finals.append(now)
+                run.finished.append((trial.params["lam"], trial.params["step_size"]))
                 run.spent.append(spent)
                 run.share.append(grid.hypervolume(finals))
                 continue
