@@ -9,12 +9,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from trainables.written import Real, Whole
 
 Size = Literal["paper", "mobile", "small"]
 """Of a network: as published, over a MobileNetV2 with ImageNet weights, or small enough to train from nothing."""
+Precision = Literal["fp32", "conv_tf32", "tf32", "bf16"]
+"""Floating-point arithmetic of the network (`precision.py`). `fp32`: float32 throughout. `conv_tf32`, PyTorch's own
+setting: on a CUDA card convolutions, but no matrix products, take TensorFloat-32 factors. `tf32`: both do. `bf16`: the
+network's body runs under autocast to bfloat16, its head in float32; the rest is as for `tf32`."""
+
 ViewRule = Literal["grid", "by_name"]
 FORBID_UNKNOWN: dict[str, Any] = {"extra": "forbid"}
 
@@ -104,8 +109,22 @@ class Recipe:
     """Train on square crops of so many pixels instead of the model's usual view (DBCNN: 448)."""
     select: Literal["last", "best"] = "last"
     """Which epoch's weights the trial ships: the last, or the one with the best validation SROCC."""
+    precision: Precision = "conv_tf32"
+    """Of training. The default is what records that do not say were trained in."""
+    attack_precision: Precision = "conv_tf32"
+    """Of the gradients that iterated attacks follow. Where it is another than the default, clean and attacked scores
+    and the clean gradient are computed in `fp32`."""
+    graphs: bool = True
+    """On a CUDA card, record the training step of a whole batch once as a CUDA graph and replay it: the same
+    arithmetic in fewer launches, with PyTorch's fused optimiser."""
 
     def __post_init__(self) -> None:
+        for name in ("precision", "attack_precision"):
+            chosen = getattr(self, name)
+            _require(
+                chosen in get_args(Precision),
+                f"recipe: {name} must be one of {', '.join(get_args(Precision))}, got {chosen!r}",
+            )
         _require(len(self.stages) >= 1, "recipe: at least one stage is needed")
         names = [stage.name for stage in self.stages]
         _require(len(set(names)) == len(names), f"recipe: stage names must differ, got {names}")

@@ -23,9 +23,11 @@ from torch import Tensor
 
 from trainables.attacks.base import Attack, CleanPass, clean_pass, undisturbed
 from trainables.attacks.constraint import round_to_8_bit
+from trainables.config import Precision
 from trainables.memory import fitting_batch_size
 from trainables.models.scorer import Scorer
 from trainables.objectives import DEFAULT_ATTACK, measure
+from trainables.precision import DEFAULT, computing_in, scoring
 from trainables.record import CONTROL, SCHEMA
 from trainables.ssim import ssim
 from trainables.views import Images, image_views
@@ -33,6 +35,10 @@ from trainables.views import Images, image_views
 Numbers = NDArray[np.float64]
 Positions = NDArray[np.int64]
 Columns = dict[str, Numbers]
+
+BATCH_SIZE = 64
+CARD_BATCH_SIZE = 256
+"""Views at a time on a CPU and on a CUDA card, which at 64 does two thirds of what it can (HyperIQA, H100)."""
 
 ROW_COLUMNS = ("index", "image", "content", "split", "mos")
 
@@ -43,13 +49,15 @@ def evaluate(
     rows: pd.DataFrame,
     attacks: Mapping[str, Attack | Images],
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
+    precision: Precision = DEFAULT,
 ) -> pd.DataFrame:
     """The score table (`record.SCHEMA`) of `rows` under each attack; images in the order of `rows`, attack by attack.
 
     images: `images[i]` is (H, W, 3) uint8. rows: `index` (position in `images`), `image`, `content`, `split`, `mos`
     (0..100). attacks: label -> an attack, or ready-made adversaries by the same positions. batch_size: views at a
-    time, fewer where memory asks for it (`memory.py`). An attack's control, where it has one, is recorded too, as
+    time, fewer where memory asks for it (`memory.py`). precision: of the attacks' own passes; scores and the clean
+    gradient are computed in `precision.scoring` of it. An attack's control, where it has one, is recorded too, as
     `<label>_control`.
 
     Scores in evaluation mode; afterwards the model's mode, parameters, `.grad` and BatchNorm statistics are as before.
@@ -57,26 +65,31 @@ def evaluate(
     """
     controls = {label + CONTROL: attack.control for label, attack in attacks.items() if isinstance(attack, Attack)}
     controlled = {**attacks, **{label: control for label, control in controls.items() if control}}
-    return _score_table(model, images, rows, controlled, batch_size, thorough=True)
+    return _score_table(model, images, rows, controlled, batch_size, precision, thorough=True)
 
 
 def probe(
-    model: Scorer, images: Images, rows: pd.DataFrame, attack: Attack, *, batch_size: int = 64
+    model: Scorer,
+    images: Images,
+    rows: pd.DataFrame,
+    attack: Attack,
+    *,
+    batch_size: int | None = None,
+    precision: Precision = DEFAULT,
 ) -> dict[str, float]:
     """The metrics (`objectives.measure`) of `rows`, all of one split, under one attack: cheap enough for every epoch.
 
     Leaves out the 8-bit score and SSIM.
     """
-    table = _score_table(model, images, rows, {DEFAULT_ATTACK: attack}, batch_size, thorough=False)
+    table = _score_table(model, images, rows, {DEFAULT_ATTACK: attack}, batch_size, precision, thorough=False)
     return measure(table, str(table["split"].iloc[0]))
 
 
-def clean_scores(model: Scorer, images: Images, rows: pd.DataFrame, *, batch_size: int = 64) -> Numbers:
+def clean_scores(model: Scorer, images: Images, rows: pd.DataFrame, *, batch_size: int | None = None) -> Numbers:
     """(len(rows),) clean scores of `rows` (`index` and `image` are read), by a forward pass alone."""
     parts, owners = [], []
-    spec = model.input_spec
     with undisturbed(model), torch.no_grad():
-        batch_size = fitting_batch_size(model, spec.height, spec.width, at_most=batch_size)
+        batch_size = _views_at_a_time(model, batch_size)
         for batch in _batches(model, images, rows, batch_size):
             parts.append(_finite(model(batch.images), "clean scores"))
             owners.append(batch.owners)
@@ -98,7 +111,8 @@ def _score_table(
     images: Images,
     rows: pd.DataFrame,
     attacks: Mapping[str, Attack | Images],
-    batch_size: int,
+    batch_size: int | None,
+    precision: Precision,
     *,
     thorough: bool,
 ) -> pd.DataFrame:
@@ -107,9 +121,8 @@ def _score_table(
     owners: list[Positions] = []
     of_clean: list[Columns] = []
     of_attack: dict[str, list[Columns]] = {label: [] for label in attacks}
-    spec = model.input_spec
-    with undisturbed(model):
-        batch_size = fitting_batch_size(model, spec.height, spec.width, at_most=batch_size)
+    with undisturbed(model), computing_in(scoring(precision), model):
+        batch_size = _views_at_a_time(model, batch_size)
         replays = {
             label: _batches(model, attack, rows, batch_size)
             for label, attack in attacks.items()
@@ -127,9 +140,9 @@ def _score_table(
             for label, attack in attacks.items():
                 started = _now(batch.images)
                 if isinstance(attack, Attack):
-                    adversarial = attack(
-                        model, batch.images, clean=clean, mos=torch.from_numpy(mos[batch.owners]).to(clean.score)
-                    )
+                    labels = torch.from_numpy(mos[batch.owners]).to(clean.score)
+                    with computing_in(precision, model):
+                        adversarial = attack(model, batch.images, clean=clean, mos=labels)
                 else:
                     adversarial = next(replays[label]).images
                 seconds = _now(batch.images) - started
@@ -189,6 +202,11 @@ def _per_image(owners: Positions, batches: list[Columns], num_images: int) -> Co
 
 def _mean_over_views(owners: Positions, values: Numbers, num_images: int) -> Numbers:
     return np.bincount(owners, values, num_images) / np.bincount(owners, minlength=num_images)
+
+
+def _views_at_a_time(model: Scorer, batch_size: int | None) -> int:
+    at_most = batch_size or (CARD_BATCH_SIZE if model.mean.is_cuda else BATCH_SIZE)
+    return fitting_batch_size(model, model.input_spec.height, model.input_spec.width, at_most=at_most)
 
 
 def _batches(model: Scorer, images: Images, rows: pd.DataFrame, batch_size: int) -> Iterator[_Batch]:

@@ -10,10 +10,13 @@ from trainables.models.scorer import Scorer
 MAX_BATCH_BYTES = 2**30
 """Activations that one batch may keep for its backward pass. A constant, so that a model's batches, and with them the
 last bits of its scores, do not depend on what else the machine is doing."""
+SHARE_OF_CARD = 1 / 4
+"""The same for a CUDA card, as a share of all its memory: a card is slow at small batches. The rest is for what a step
+makes on the way, the training that is paused meanwhile, and other trials of the card."""
 
 
 def fitting_batch_size(model: Scorer, height: int, width: int, *, at_most: int) -> int:
-    """Images of that size whose activations fit `MAX_BATCH_BYTES`, from 1 to `at_most`.
+    """Images of that size whose activations fit `MAX_BATCH_BYTES`, or a card's share, from 1 to `at_most`.
 
     Measured on one image, without parameter gradients if the parameters ask for none.
     """
@@ -28,4 +31,10 @@ def fitting_batch_size(model: Scorer, height: int, width: int, *, at_most: int) 
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         model(image)
-    return min(at_most, max(1, MAX_BATCH_BYTES // max(1, sum(kept.values()))))
+    return min(at_most, max(1, _room(model.mean.device) // max(1, sum(kept.values()))))
+
+
+def _room(device: torch.device) -> int:
+    if device.type != "cuda":
+        return int(MAX_BATCH_BYTES)
+    return max(MAX_BATCH_BYTES, int(SHARE_OF_CARD * torch.cuda.get_device_properties(device).total_memory))

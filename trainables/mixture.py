@@ -105,6 +105,7 @@ def record_mixture(
     write_atomically(folder / WEIGHTS, safetensors.torch.save(weights))
     attacks = {label: create_attack(**params) for label, params in config.attacks.items()}
     model = model.to(device).to(memory_format=torch.channels_last)
-    scores = evaluate(model, images, rows[rows["split"] != "train"], attacks)
+    attacked = rows[rows["split"] != "train"]
+    scores = evaluate(model, images, attacked, attacks, precision=config.recipe.attack_precision)
     write_scores(folder / SCORES, scores, metadata_of(config))
     return scores

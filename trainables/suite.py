@@ -121,7 +121,8 @@ def attack_trial(
     missing = {label: attack for label, attack in attacks.items() if label not in set(scores["attack"])}
     if missing:
         model = load_trial_model(config, folder).to(device)
-        added = evaluate(model, images, rows[rows["split"] != "train"], missing)
+        precision = config.recipe.attack_precision
+        added = evaluate(model, images, rows[rows["split"] != "train"], missing, precision=precision)
         write_scores(folder / SCORES, pd.concat([scores, added], ignore_index=True), metadata_of(config))
     return list(missing)
 

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config import Stage, TrialConfig
-from trainables.data.batches import training_batches
+from trainables.cuda_graph import RecordedStep, clear_state, record_step
+from trainables.data.batches import to_unit_range, training_batches
+from trainables.data.prefetch import prefetched
 from trainables.data.store import ImageStore
 from trainables.evaluate import clean_scores
 from trainables.losses import create_loss
 from trainables.models.scorer import Scorer
+from trainables.precision import computed, computing_in
 from trainables.regularizer import nt_penalty
 from trainables.seeding import derive_seed
 
@@ -45,6 +48,8 @@ class Training:
         self.loss = create_loss(config.recipe.loss, **config.recipe.loss_params)
         self.epoch = 0
         self._optimizer: torch.optim.Optimizer | None = None
+        self._records = config.recipe.graphs and device.type == "cuda"
+        self._recorded: RecordedStep | None = None
 
     @property
     def finished(self) -> bool:
@@ -68,22 +73,25 @@ class Training:
         return self.config.recipe.select == "best" if is_last else stages[number + 1].starts_from == "best"
 
     def run_epoch(self) -> dict[str, float | int | str]:
-        """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty, learning rate and seconds.
+        """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty, learning rate, what it was
+        really computed in, and seconds.
 
         Raises DivergedError when the loss is not finite.
         """
         started = time.perf_counter()
         stage, epoch_in_stage = stage_at(self.config.stages, self.epoch)
         torch.manual_seed(derive_seed(self.config.seed, "dropout", self.epoch))
-        if self._optimizer is None or epoch_in_stage == 0 or stage.rebuild_optimizer:
-            self._optimizer = make_optimizer(self.model, stage)
+        optimizer = self._optimizer_of(stage, epoch_in_stage)
         steps_per_epoch = self._steps_per_epoch(stage)
         losses, penalties = [], []
         self.model.train()
-        with trainable_parameters(self.model, stage):
-            for step, (images, targets) in enumerate(self._batches(stage)):
-                set_learning_rates(self._optimizer, stage, epoch_in_stage, step, steps_per_epoch)
-                loss, penalty = self._step(images.to(self.device), targets.to(self.device))
+        precision = self.config.recipe.precision
+        with trainable_parameters(self.model, stage), computing_in(precision, self.model):
+            recorded = self._recorded_step(stage)
+            for number, (images, targets) in enumerate(self._batches(stage)):
+                set_learning_rates(optimizer, stage, epoch_in_stage, number, steps_per_epoch)
+                step = recorded if recorded is not None and recorded.takes(images) else self._step
+                loss, penalty = step(images, targets)
                 losses.append(loss)
                 penalties.append(penalty)
         mean_loss, mean_penalty = (float(torch.stack(values).mean()) for values in (losses, penalties))
@@ -100,15 +108,42 @@ class Training:
             "stage": stage.name,
             "train_loss": mean_loss,
             "train_penalty": mean_penalty,
-            "lr": self._optimizer.param_groups[0]["lr"],
+            "lr": float(optimizer.param_groups[0]["lr"]),
+            "arithmetic": computed(precision, self.device),
+            "steps": "eager" if recorded is None else "CUDA graph",
             "train_seconds": time.perf_counter() - started,
         }
 
+    def _optimizer_of(self, stage: Stage, epoch_in_stage: int) -> torch.optim.Optimizer:
+        """The optimiser of an epoch: the last one's, or one without a past."""
+        if self._recorded is not None and epoch_in_stage > 0:
+            assert self._optimizer is not None
+            if stage.rebuild_optimizer:
+                clear_state(self._optimizer)  # in place: the recorded step goes on with the same tensors
+        elif self._optimizer is None or epoch_in_stage == 0 or stage.rebuild_optimizer:
+            self._optimizer, self._recorded = make_optimizer(self.model, stage, recorded=self._records), None
+        return self._optimizer
+
+    def _recorded_step(self, stage: Stage) -> RecordedStep | None:
+        """`_step` on a whole batch as a CUDA graph, recorded in the stage's first epoch here; None without graphs."""
+        if self._recorded is None and self._records and self._views_per_epoch() >= stage.batch_size:
+            assert self._optimizer is not None
+            images = torch.zeros(stage.batch_size, 3, *self._view_size, dtype=torch.uint8, device=self.device)
+            images = images.contiguous(memory_format=torch.channels_last)
+            targets = torch.zeros(stage.batch_size, device=self.device)
+            self._recorded = record_step(self._step, images, targets, self.model, self._optimizer)
+            self._records = self._recorded is not None
+        return self._recorded
+
     def _step(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step; returns the detached total loss and penalty (both on the recipe's scales)."""
+        """One optimiser step; returns the detached total loss and penalty (both on the recipe's scales).
+
+        images: (B, 3, H, W) uint8.
+        """
         assert self._optimizer is not None
         recipe = self.config.recipe
-        inputs = self.model.normalise(images).contiguous(memory_format=torch.channels_last)
+        images, targets = (values.to(self.device, non_blocking=True) for values in (images, targets))
+        inputs = self.model.normalise(to_unit_range(images)).contiguous(memory_format=torch.channels_last)
         if self.config.lam > 0:
             outputs, penalty = nt_penalty(self.model.outputs, inputs, self.config.step_size)
             if recipe.penalty_scale == "mos":
@@ -127,21 +162,30 @@ class Training:
         return loss.detach(), penalty.detach()
 
     def _batches(self, stage: Stage) -> Iterable[tuple[Tensor, Tensor]]:
-        view, crop = self.model.input_spec, self.config.recipe.training_crop
-        return training_batches(
+        height, width = self._view_size
+        batches = training_batches(
             self.images,
             self.rows["index"].to_numpy(),
             self.rows["mos"].to_numpy(np.float32),
-            height=crop or view.height,
-            width=crop or view.width,
-            mode="crop" if crop else view.mode,
+            height=height,
+            width=width,
+            mode="crop" if self.config.recipe.training_crop else self.model.input_spec.mode,
             batch_size=stage.batch_size,
             seed=self.config.seed,
             epoch=self.epoch,
             augment=self.config.recipe.augment,
             crops_per_image=self.config.recipe.crops_per_image,
             drop_last=self._drops_last(stage),
+            as_bytes=True,
         )
+        if self.device.type != "cuda":
+            return batches
+        return prefetched((images.pin_memory(), targets.pin_memory()) for images, targets in batches)
+
+    @property
+    def _view_size(self) -> tuple[int, int]:
+        view, crop = self.model.input_spec, self.config.recipe.training_crop
+        return crop or view.height, crop or view.width
 
     def _views_per_epoch(self) -> int:
         return len(self.rows) * self.config.recipe.crops_per_image
@@ -166,8 +210,8 @@ class Training:
         self.model.load_state_dict(state["model"])
         if state["optimizer"] is not None and self.epoch > 0:
             stage, _ = stage_at(self.config.stages, self.epoch - 1)
-            self._optimizer = make_optimizer(self.model, stage)
-            self._optimizer.load_state_dict(state["optimizer"])
+            self._optimizer, self._recorded = make_optimizer(self.model, stage, recorded=self._records), None
+            load_optimizer(self._optimizer, state["optimizer"])
 
 
 def stage_at(stages: tuple[Stage, ...], epoch: int) -> tuple[Stage, int]:
@@ -179,13 +223,36 @@ def stage_at(stages: tuple[Stage, ...], epoch: int) -> tuple[Stage, int]:
     raise ValueError("the stages have fewer epochs than that")
 
 
-def make_optimizer(model: Scorer, stage: Stage) -> torch.optim.Optimizer:
-    """The stage's optimiser over the groups `backbone` and `head`, in this order."""
-    groups = [{"params": parameters, "name": name} for name, parameters in model.parameter_groups().items()]
+def make_optimizer(model: Scorer, stage: Stage, *, recorded: bool = False) -> torch.optim.Optimizer:
+    """The stage's optimiser over the groups `backbone` and `head`, in this order.
+
+    recorded: as a CUDA graph needs it, on the model's device: fused, learning rates as tensors.
+    """
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "name": name} for name, parameters in model.parameter_groups().items()
+    ]
+    options: dict[str, Any] = {}
+    if recorded:
+        for group in groups:
+            group["lr"] = torch.tensor(stage.lr, device=model.mean.device)
+        options = {"fused": True}
     if stage.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=stage.lr, momentum=stage.momentum, weight_decay=stage.weight_decay)
+        return torch.optim.SGD(groups, lr=stage.lr, momentum=stage.momentum, weight_decay=stage.weight_decay, **options)
+    if model.mean.device.type == "cuda" and recorded:
+        options["capturable"] = True
     maker = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
-    return maker(groups, lr=stage.lr, weight_decay=stage.weight_decay)
+    return maker(groups, lr=stage.lr, weight_decay=stage.weight_decay, **options)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Go on with the moments in `state`, of the same stage's optimiser on whatever device, recorded or not."""
+    own = optimizer.state_dict()["param_groups"]
+    kept = ("lr", "fused", "foreach", "capturable")
+    groups = [
+        saved | {key: group[key] for key in kept if key in group}
+        for saved, group in zip(state["param_groups"], own, strict=True)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 class trainable_parameters:  # noqa: N801  (a context manager, named as it is read)
@@ -211,7 +278,11 @@ def set_learning_rates(
     """Set each group's rate for this step. Computed from the position alone, so a resumed stage needs no state."""
     for group in optimizer.param_groups:
         is_head = group["name"] == "head"
-        group["lr"] = stage.lr * learning_rate_factor(stage, epoch, step, steps_per_epoch, is_head=is_head)
+        rate = stage.lr * learning_rate_factor(stage, epoch, step, steps_per_epoch, is_head=is_head)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def learning_rate_factor(stage: Stage, epoch: int, step: int, steps_per_epoch: int, *, is_head: bool) -> float:

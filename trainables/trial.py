@@ -75,7 +75,10 @@ class Trial:
             self.training.model.load_state_dict(read_weights(self.folder / WEIGHTS))
         self._keep_start_weights()
         row: dict[str, Any] = self.training.run_epoch()
-        row |= probe(self.training.model, self.images, self.rows["validation"], self.attacks[DEFAULT_ATTACK])
+        precision = self.config.recipe.attack_precision
+        row |= probe(
+            self.training.model, self.images, self.rows["validation"], self.attacks[DEFAULT_ATTACK], precision=precision
+        )
         self.epochs.append(row)
         self._save_checkpoint()
         self._save_epoch()
@@ -86,7 +89,7 @@ class Trial:
         model = self.training.model
         model.load_state_dict(read_weights(self.folder / WEIGHTS))
         rows = pd.concat([self.rows["validation"], self.rows["test"]])
-        scores = evaluate(model, self.images, rows, self.attacks)
+        scores = evaluate(model, self.images, rows, self.attacks, precision=self.config.recipe.attack_precision)
         write_scores(self.folder / SCORES, scores, metadata_of(self.config))
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         return scores

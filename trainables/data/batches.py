@@ -37,8 +37,11 @@ def training_batches(
     augment: Augment = "mirror",
     crops_per_image: int = 1,
     drop_last: bool = False,
+    as_bytes: bool = False,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """One epoch's `(images, targets)`: float32 `(B, 3, height, width)` in [0, 1] and `(B,)`, B at most `batch_size`.
+
+    With `as_bytes` the images are uint8, a quarter to send to a device, for `to_unit_range` there.
 
     Each of `indices` is seen `crops_per_image` times, in an order drawn from (seed, epoch), and so are each view's
     crop and augmentation: the same arguments give the same batches in any process. `crop` cuts a random window,
@@ -58,7 +61,8 @@ def training_batches(
     for start in range(0, num_views - batch_size + 1 if drop_last else num_views, batch_size):
         view = slice(start, start + batch_size)
         batch = _views(store, image_of_view[view], positions[view], height=height, width=width, mode=mode)
-        yield to_unit_range(_augmented(batch, draws[view], augment)), target_of_view[view]
+        batch = _augmented(batch, draws[view], augment)
+        yield batch if as_bytes else to_unit_range(batch), target_of_view[view]
 
 
 def _augmented(batch: torch.Tensor, draws: torch.Tensor, augment: Augment) -> torch.Tensor:

@@ -17,6 +17,7 @@ from torchvision.models.vgg import cfgs, make_layers
 from trainables.models.imagenet import load_torchvision
 from trainables.models.mobilenet import CHANNELS, load_imagenet, mobile_trunk
 from trainables.models.scorer import InputSpec, Scorer, Size
+from trainables.precision import in_float32
 
 SCNN_LAYERS = ((48, 1), (48, 2), (64, 1), (64, 2), (64, 1), (64, 2), (128, 1), (128, 1), (128, 2))
 """Channels and stride of the S-CNN's 3x3 convolutions."""
@@ -45,15 +46,15 @@ class BilinearNetwork(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.fc(self.pooled(inputs)).squeeze(1)
+        return self.judge(self.features1(inputs), self.features2(inputs))
 
-    def pooled(self, inputs: Tensor) -> Tensor:
-        """The vector that enters `fc`: square root and L2 norm of the streams' mean outer product."""
-        objects, distortions = self.features1(inputs), self.features2(inputs)
+    @in_float32
+    def judge(self, objects: Tensor, distortions: Tensor) -> Tensor:
+        """Scores `(N,)` from the streams' feature maps: square root and L2 norm of their mean outer product."""
         size = objects.shape[2:]
         if distortions.shape[2:] != size:
             distortions = F.interpolate(distortions, size, mode="bilinear", align_corners=True)
-        return _bilinear(objects.flatten(2), distortions.flatten(2))
+        return self.fc(_bilinear(objects.flatten(2), distortions.flatten(2))).squeeze(1)
 
 
 def _bilinear(a: Tensor, b: Tensor) -> Tensor:

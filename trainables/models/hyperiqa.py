@@ -18,6 +18,7 @@ from trainables.models.imagenet import load_torchvision
 from trainables.models.mobilenet import CHANNELS, mobile_trunk
 from trainables.models.resnet import resnet_trunk, stage_channels
 from trainables.models.scorer import InputSpec, Scorer, Size
+from trainables.precision import in_float32
 
 STAGES = (1, 2, 3, 4)
 
@@ -120,7 +121,11 @@ class HyperNetwork(nn.Module):
                 nn.init.kaiming_normal_(module.get_parameter("weight"))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        features, x = self.res(inputs)
+        return self.judge(*self.res(inputs))
+
+    @in_float32
+    def judge(self, features: Tensor, x: Tensor) -> Tensor:
+        """Scores `(N,)` from what the trunk says: the features that write the target network, and its input."""
         content = self.conv1(features)
         pooled = content.mean(dim=(2, 3))
         for index, (before, after) in enumerate(self.target_layers, start=1):

@@ -15,6 +15,7 @@ from trainables.models.imagenet import load_torchvision
 from trainables.models.mobilenet import CHANNELS, mobile_trunk
 from trainables.models.resnet import resnet_trunk, stage_channels
 from trainables.models.scorer import InputSpec, Scorer, Size
+from trainables.precision import in_float32
 
 
 class TwoLevelNetwork(nn.Module):
@@ -30,15 +31,15 @@ class TwoLevelNetwork(nn.Module):
         self.regression = nn.Linear(2 * hidden[2], 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        third, fourth = self.levels(inputs)
+        third = self.features[:-1](inputs)
+        return self.judge(third, self.features[-1](third))
+
+    @in_float32
+    def judge(self, third: Tensor, fourth: Tensor) -> Tensor:
+        """The three scores `(3, N)` from the feature maps of the last two stages."""
+        third, fourth = self.dr6(third.mean(dim=(2, 3))), self.dr7(fourth.mean(dim=(2, 3)))
         final = self.regression(torch.cat((third, fourth), dim=1))
         return torch.stack((self.regr6(third), self.regr7(fourth), final)).squeeze(2)
-
-    def levels(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The two levels' reduced features, `(N, hidden[2])` each."""
-        third = self.features[:-1](inputs)
-        fourth = self.features[-1](third)
-        return self.dr6(third.mean(dim=(2, 3))), self.dr7(fourth.mean(dim=(2, 3)))
 
 
 def _reduction(channels: int, hidden: tuple[int, int, int]) -> nn.Sequential:

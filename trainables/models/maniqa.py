@@ -17,6 +17,7 @@ from trainables.models.imagenet import load_timm
 from trainables.models.mobilenet import CHANNELS, mobile_trunk
 from trainables.models.scorer import InputSpec, Scorer, Size
 from trainables.models.swin import ScaleSwin
+from trainables.precision import in_float32
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
@@ -102,16 +103,20 @@ class ManiqaNetwork(nn.Module):
         self.grid = grid
 
     def forward(self, inputs: Tensor) -> Tensor:
-        scores, weights = self.patches(inputs)
+        return self.judge(self.mixed(inputs))
+
+    @in_float32
+    def judge(self, patches: Tensor) -> Tensor:
+        """Scores `(N,)` from the patches' features `(N, grid * grid, C)`."""
+        scores, weights = self.fc_score(patches).squeeze(2), self.fc_weight(patches).squeeze(2)
         return (scores * weights).sum(dim=1) / weights.sum(dim=1)
 
-    def patches(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Every patch's score and weight, `(N, grid * grid)` each, row by row."""
+    def mixed(self, inputs: Tensor) -> Tensor:
+        """Every patch's features after both attention stages, `(N, grid * grid, C)`."""
         x = self.features(inputs).transpose(1, 2)
         x = self.swintransformer1(self.conv1(self.tablock1(x).unflatten(2, (self.grid, self.grid))))
         x = self.tablock2(x.flatten(2)).unflatten(2, (self.grid, self.grid))
-        x = self.swintransformer2(self.conv2(x)).flatten(2).transpose(1, 2)
-        return self.fc_score(x).squeeze(2), self.fc_weight(x).squeeze(2)
+        return self.swintransformer2(self.conv2(x)).flatten(2).transpose(1, 2)
 
     def features(self, inputs: Tensor) -> Tensor:
         """Every patch's features, row by row: `(N, grid * grid, widths.channels)`."""

@@ -57,6 +57,8 @@ class Scorer(nn.Module):
     std: Tensor
     scale: Tensor
     offset: Tensor
+    autocast_to: torch.dtype | None = None
+    """What the network's body is computed in under autocast; None: without. `precision.computing_in` sets it."""
 
     def __init__(
         self,
@@ -93,7 +95,11 @@ class Scorer(nn.Module):
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Native outputs in training form, `(N,)` or `(K, N)`, of normalised `inputs`; unchecked."""
-        return self.network(inputs)
+        if self.autocast_to is None:
+            return self.network(inputs)
+        # Around the network alone: under autocast the head's backward pass and an attack's SSIM would lose bits too.
+        with torch.autocast(inputs.device.type, dtype=self.autocast_to):
+            return self.network(inputs).float()
 
     def score_normalised(self, inputs: Tensor) -> Tensor:
         """MOS-scale scores `(N,)` of normalised `inputs`; unchecked, so that it can be traced and exported."""
