@@ -593,9 +593,9 @@ def epoch(bench: Bench) -> None:
     for kind, lam in (("nt", 1e-3), ("plain", 0.0)):
         for name, recipe in (
             ("eager conv_tf32", {"graphs": False}),
-            ("graph conv_tf32", {}),
-            ("graph tf32", {"precision": "tf32"}),
-            ("graph bf16", {"precision": "bf16"}),
+            ("graph conv_tf32", {"graphs": True}),
+            ("graph tf32", {"graphs": True, "precision": "tf32"}),
+            ("graph bf16", {"graphs": True, "precision": "bf16"}),
         ):
             bench.item(
                 f"epoch/{kind}/{name}",

@@ -114,9 +114,9 @@ class Recipe:
     attack_precision: Precision = "conv_tf32"
     """Of the gradients that iterated attacks follow. Where it is another than the default, clean and attacked scores
     and the clean gradient are computed in `fp32`."""
-    graphs: bool = True
+    graphs: bool = False
     """On a CUDA card, record the training step of a whole batch once as a CUDA graph and replay it: the same
-    arithmetic in fewer launches, with PyTorch's fused optimiser."""
+    arithmetic in fewer launches, with PyTorch's fused optimiser. Off until `benchmarks/gpu.py` has run on a card."""
 
     def __post_init__(self) -> None:
         for name in ("precision", "attack_precision"):

@@ -10,9 +10,9 @@ from trainables.models.scorer import Scorer
 MAX_BATCH_BYTES = 2**30
 """Activations that one batch may keep for its backward pass. A constant, so that a model's batches, and with them the
 last bits of its scores, do not depend on what else the machine is doing."""
-SHARE_OF_CARD = 1 / 4
+SHARE_OF_CARD = 1 / 8
 """The same for a CUDA card, as a share of all its memory: a card is slow at small batches. The rest is for what a step
-makes on the way, the training that is paused meanwhile, and other trials of the card."""
+makes on the way, the training that is paused meanwhile, and up to four trials that share the card."""
 
 
 def fitting_batch_size(model: Scorer, height: int, width: int, *, at_most: int) -> int:
