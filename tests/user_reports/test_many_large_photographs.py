@@ -6,7 +6,6 @@ Here small files count as large: the limit is lowered, and what is decoded and n
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from study.export import reading
 from trainables.data import decode, encoded, labelled
 from trainables.data.batches import training_batches
 from trainables.data.decode import at_a_time, decode_image
+from trainables.data.manifest import read_manifest
 from trainables.evaluate import clean_scores
 from trainables.models import create_model
 
@@ -66,18 +66,12 @@ def photographs(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("room", [None, 0], ids=["kept decoded", "decoded when read"])
 def test_a_first_opening(photographs: Path, held: Held, tmp_path: Path, room: int | None) -> None:
-    labelled.open_labelled(reader(), photographs / "ratings.csv", tmp_path / "cache", max_decoded_bytes=room)
+    labelled.open_labelled(read_manifest, photographs / "ratings.csv", tmp_path / "cache", max_decoded_bytes=room)
     assert held.most <= LIMIT // SIDE**2 + 1  # and the one that is being written
 
 
-def reader() -> Callable[[Path], Any]:
-    from trainables.data.manifest import read_manifest
-
-    return read_manifest
-
-
 def test_training_and_scoring_images_that_are_decoded_when_read(photographs: Path, held: Held, tmp_path: Path) -> None:
-    images = labelled.open_labelled(reader(), photographs / "ratings.csv", tmp_path / "cache", max_decoded_bytes=0)
+    images = labelled.open_labelled(read_manifest, photographs / "ratings.csv", tmp_path / "cache", max_decoded_bytes=0)
     assert isinstance(images.store, encoded.EncodedStore)
     held.most = 0
     (batch, _), *_ = training_batches(
@@ -102,7 +96,7 @@ def test_the_batch_is_what_whole_images_give(photographs: Path, tmp_path: Path) 
         batches = []
         for room in (None, 0):
             images = labelled.open_labelled(
-                reader(), photographs / "ratings.csv", tmp_path / f"cache{room}", max_decoded_bytes=room
+                read_manifest, photographs / "ratings.csv", tmp_path / f"cache{room}", max_decoded_bytes=room
             )
             (batch, _), *_ = training_batches(
                 images.store, range(4), [0.0] * 4, height=64, width=72, mode=mode, batch_size=4, seed=1, epoch=0
