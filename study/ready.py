@@ -47,6 +47,14 @@ def check_attack_files(study_file: StudyFile) -> None:
                 raise StudyError(f"there is no {place}, which attack {label!r} names as its {name}; put it there")
 
 
+def check_split(study_file: StudyFile, labels: pd.DataFrame | None) -> None:
+    """ValueError where the split that was asked for cannot be had, as far as the label files tell."""
+    from trainables.data.split import require_split
+
+    if labels is not None and study_file.split.required and study_file.split.mode is not None:
+        require_split(labels, study_file.split.mode)
+
+
 def with_split(study_file: StudyFile, table: pd.DataFrame) -> StudyFile:
     """The study file with a split that the set can be dealt by: one that is not required gives way to its own, or to
     `content`."""

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here."""
-    from study.ready import check_attack_files, check_images, check_room, first_model, with_split
-    from study.search.durable import check_storage
+    from study.ready import check_attack_files, check_images, check_room, check_split, first_model, with_split
     from trainables.attacks import check_suite, check_trial_attacks
     from trainables.data import check_labels, open_dataset
     from trainables.data.split import MosScale, split_table
@@ -39,7 +38,7 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     check_trial_attacks(study_file.attacks)
     check_attack_files(study_file)
     check_suite(study_file.attacks | study_file.suite)
-    check_labels(study_file.data)
+    check_split(study_file, check_labels(study_file.data))
     model = first_model(study_file)
     check_room(study_file, model, studies)
     images = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable)
@@ -53,6 +52,8 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     check_images(study_file, model, images, rows)
     scale = MosScale.of_training(rows)
     rows = rows.assign(raw_mos=rows["mos"], mos=scale.normalise(rows["mos"].to_numpy()))
+    from study.search.durable import check_storage  # Ray Tune takes seconds, which a refusal need not cost
+
     check_storage(StudyDirectory(studies / name), study_file)
     start_ray(study_file, studies)
     counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}

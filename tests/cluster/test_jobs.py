@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from running_cluster import RunningCluster
 
 from study.cluster.submit import command_of, without_address
+from study.storage.directory import StudyDirectory
 
 STAGE = {"name": "train", "epochs": 4, "optimizer": "adamw", "lr": 1e-3, "weight_decay": 0, "schedule": "constant"}
 STUDY = {
@@ -28,14 +30,17 @@ STUDY = {
 def test_a_study_is_sent_to_the_dashboard_and_goes_on_as_a_job(
     cluster: RunningCluster, tmp_path: Path, manifest: Path
 ) -> None:
-    """The study file lies where only the sender looks: beside it."""
+    """The study file lies where only the sender looks: beside it. What it names is looked for on the cluster."""
     laptop, studies = tmp_path / "laptop", tmp_path / "studies"
     laptop.mkdir()
-    (laptop / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"data": f"csv:{manifest}"}), encoding="utf-8")
-    options = ("--studies", str(studies), "--address")
+    beside = os.path.relpath(manifest, laptop)
+    (laptop / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"data": f"csv:{beside}"}), encoding="utf-8")
+    options = ("--studies", "../studies", "--address")
     ran = cluster.run("launch", "mine.yaml", "--name", "job", *options, cluster.dashboard, folder=laptop)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "it goes on without this terminal; stop it: ray job stop raysubmit_" in ran.stdout
+    assert "paths of this command are looked for on the cluster's machines" in ran.stdout
+    assert StudyDirectory(studies / "job").read_study_file().data == f"csv:{manifest}"
     assert "Study 'job': 2 complete" in ran.stdout, "what the head prints is shown here"
 
     status = ["nt-study", "status", "job", "--studies", str(studies), "--json"]

@@ -146,3 +146,9 @@ def test_photographs_from_which_nothing_may_be_learnt() -> None:
     assert said([70.0, 71, 72], 400) == ["half of the ratings lie between 70 and 72 (70 to 72 in all)"]
     assert "the same file has different ratings as 0.jpg and as 391.jpg" in said([1.0, 5, 2, 3, 4], 400, 391)
     assert said([1.0, 5, 2, 3, 4], 400, 399) == []  # one pair among many teaches nothing wrong
+
+
+def test_a_split_that_the_set_does_not_have_before_any_image_is_read(photographs: Path, tmp_path: Path) -> None:
+    (photographs.parent / "photo (0).png").write_bytes(b"damaged")
+    said = refused(tmp_path, of(f"csv:{photographs}", split={"mode": "authors"}))
+    assert "comes with no 'split_authors' column" in said and "choose 'content'" in said

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+
 from trainables.data.agiqa3k import read_agiqa3k
 from trainables.data.bid import read_bid
 from trainables.data.biq2021 import read_biq2021
@@ -49,14 +51,13 @@ def open_dataset(spec: str, *, cache_dir: Path | None = None, skip_unreadable: b
     return open_labelled(LABEL_READERS[name], Path(place), cache_dir, skip_unreadable=skip_unreadable)
 
 
-def check_labels(spec: str) -> None:
-    """Read the label files that `spec` names and no image; ValueError for what is wrong with them, or if none is there.
+def check_labels(spec: str) -> pd.DataFrame | None:
+    """The table of the label files that `spec` names; None for a set without any. No image is read.
 
-    Takes a moment where `open_dataset` may take minutes.
+    Takes a moment where `open_dataset` may take minutes. ValueError for what is wrong with them, or if none is there.
     """
     name, _, place = whole_spec(spec).partition(":")
-    if name in LABEL_READERS:
-        LABEL_READERS[name](Path(place))
+    return LABEL_READERS[name](Path(place)).table if name in LABEL_READERS else None
 
 
 def whole_spec(spec: str) -> str:

@@ -51,6 +51,15 @@ def comes_with(table: pd.DataFrame, mode: SplitMode) -> bool:
     return mode not in COLUMNS or COLUMNS[mode] in table
 
 
+def require_split(table: pd.DataFrame, mode: SplitMode) -> None:
+    """Raise ValueError where a set does not come with what this mode keeps."""
+    if not comes_with(table, mode):
+        raise ValueError(
+            f"this set comes with no {COLUMNS[mode]!r} column, so split mode {mode!r} is not to be had; "
+            "choose 'content', which draws the parts"
+        )
+
+
 def split_table(
     table: pd.DataFrame,
     *,
@@ -74,10 +83,7 @@ def split_table(
     result = table.assign(index=np.arange(len(table)))
     groups = leak_groups(table)
     if mode in COLUMNS:
-        if not comes_with(table, mode):
-            raise ValueError(
-                f"this set comes with no {COLUMNS[mode]!r} column, so split mode {mode!r} is not to be had"
-            )
+        require_split(table, mode)
         splits = _check_names(table[COLUMNS[mode]])
         if not (splits == "validation").any():
             is_train = (splits == "train").to_numpy()
