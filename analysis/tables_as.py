@@ -80,7 +80,10 @@ def as_latex(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """One line per number, at full precision: table, row, column, metric, nt, value, low, high, paper, better."""
+    """One line per number: table, row, column, metric, nt, value, low, high, paper, better.
+
+    To ten digits, on which all processors agree.
+    """
     rows = [
         {
             "table": table.key,
@@ -100,7 +103,7 @@ def as_csv(table: Table) -> str:
     ]
     columns = ["table", "row", "column", "metric", "nt", "value", "low", "high", "paper", "better"]
     buffer = io.StringIO()
-    pd.DataFrame(rows, columns=columns).to_csv(buffer, index=False, lineterminator="\n")
+    pd.DataFrame(rows, columns=columns).to_csv(buffer, index=False, lineterminator="\n", float_format="%.10g")
     return buffer.getvalue()
 
 

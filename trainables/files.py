@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 
 def default_cache_dir() -> Path:
@@ -22,7 +24,12 @@ PLACE = "NT_STUDY_PLACE"
 
 
 def whole_path(path: str | Path) -> Path:
-    """`path` as a whole path, below the folder in which the command was given; links in it are kept as they are."""
+    """`path` as a whole path, below the folder in which the command was given; links in it are kept as they are.
+
+    A `file://` address, as file managers copy it, is the path that it stands for.
+    """
+    if str(path).startswith("file://"):
+        path = url2pathname(urlsplit(str(path)).path)
     return Path(os.path.abspath(Path(os.environ.get(PLACE, ""), Path(path).expanduser())))  # noqa: PTH100 (no links)
 
 

@@ -35,7 +35,7 @@ def test_a_study_is_sent_to_the_dashboard_and_goes_on_as_a_job(
     laptop.mkdir()
     beside = os.path.relpath(manifest, laptop)
     (laptop / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"data": f"csv:{beside}"}), encoding="utf-8")
-    options = ("--studies", "../studies", "--address")
+    options = ("--studies", str(studies), "--address")
     ran = cluster.run("launch", "mine.yaml", "--name", "job", *options, cluster.dashboard, folder=laptop)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "it goes on without this terminal; stop it: ray job stop raysubmit_" in ran.stdout

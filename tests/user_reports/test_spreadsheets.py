@@ -62,3 +62,35 @@ def test_no_name_of_a_set(photographs: Path) -> None:
         open_dataset(str(photographs / "ratings.xlsx"))
     with pytest.raises(ValueError, match=r"write NAME:.*, with one of photos, livec, "):
         open_dataset(str(photographs))
+
+
+REFUSED = {
+    "decimal commas among commas": (
+        "image,mos\n{0},3,5\n{1},4,0\n",
+        "separate by semicolons or put the numbers in quot",
+    ),
+    "a separator more in each row": ("image;mos\n{0};3;\n{1};4;\n", "more values than its header"),
+    "two columns of one name": ("image,mos,mos\n{0},3,4\n{1},4,5\n", "has two columns 'mos'; keep one of them"),
+    "a NUL in a name": ("image,mos\n{0}\0,3\n{1},4\n", "row 2 has a NUL byte in its image's name"),
+    "nothing but a header": ("image;mos\n", "has no labels"),
+    "no header": ("{0},3\n{1},4\n", "has no column image, mos"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), REFUSED.values(), ids=REFUSED)
+def test_tables_that_cannot_be_understood(text: str, said: str, photographs: Path) -> None:
+    (photographs / "ratings.csv").write_text(text.format(*NAMES), encoding="utf-8")
+    with pytest.raises(ValueError, match=said) as refused:
+        opened(photographs / "ratings.csv")
+    assert "ratings.csv" in str(refused.value)
+
+
+def test_the_address_that_a_file_manager_copies(photographs: Path) -> None:
+    (photographs / "ratings.csv").write_text(
+        TEXTS["tabs, and columns in another case"].format(*NAMES), encoding="utf-8"
+    )
+    address = (photographs / "ratings.csv").as_uri()
+    assert "%20" in address
+    for spec in (f"csv:{address}", f"CSV: {photographs}/ratings.csv"):
+        images = open_dataset(spec, cache_dir=photographs.parent / "cache")
+        assert images.spec == f"csv:{photographs}/ratings.csv" and len(images.table) == 3

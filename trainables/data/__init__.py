@@ -65,9 +65,10 @@ def whole_spec(spec: str) -> str:
 
     Raises ValueError for an unknown name, and for a name that needs a place and has none.
     """
-    name, _, place = spec.partition(":")
+    name, is_with_place, place = spec.partition(":")
+    name, place = name.strip().lower(), place.lstrip()
     if name == "photos":
-        return spec
+        return f"photos:{place}" if is_with_place else name
     if name not in LABEL_READERS:
         raise ValueError(_no_such_set(spec, name))
     if not place:

@@ -13,6 +13,8 @@ from trainables.data.workbook import read_sheet
 WORKBOOKS = (".xlsx", ".xlsm")
 TABLES = (*WORKBOOKS, ".csv", ".tsv", ".txt")
 DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+)$")
+COLUMNS = ("image", "mos", "std", "content", "split")
+"""Of a table, those that are read."""
 SEPARATORS = (";", "\t", ",")
 """Of a text table's columns: the first of them that its header has."""
 
@@ -29,6 +31,10 @@ def read_manifest(path: Path) -> Labels:
     table = table.dropna(how="all", subset=["image", "mos"])
     if table["image"].isna().any():
         raise ValueError(f"{path}: row {int(table.index[table['image'].isna()][0]) + 2} has no image")
+    if (damaged := table["image"].str.contains("\0", regex=False)).any():
+        raise ValueError(
+            f"{path}: row {int(table.index[damaged][0]) + 2} has a NUL byte in its image's name; remove it"
+        )
     image = table["image"].str.strip().str.replace("\\", "/", regex=False)
     labels = pd.DataFrame(
         {"image": image, "path": _found_paths(path.parent, image), "mos": _numbers(table, "mos", path)}
@@ -59,10 +65,17 @@ def _read_table(path: Path) -> pd.DataFrame:
     if suffix in WORKBOOKS:
         table = read_sheet(path, dtype=str)
     else:
-        table = read_csv(path, sep=_separator(path), dtype=str, skipinitialspace=True)
+        separator = _separator(path)
+        table = read_csv(path, sep=separator, dtype=str, skipinitialspace=True)
+        if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus values for the rows' names
+            raise ValueError(
+                f"{path}: its rows have more values than its header, as {separator!r} separates them; where that is "
+                "also the decimal comma, separate by semicolons or put the numbers in quotation marks"
+            )
     table = table.rename(columns=lambda name: str(name).strip().lower())
-    if table.columns.has_duplicates:
-        raise ValueError(f"{path} has two columns {table.columns[table.columns.duplicated()][0]!r}; keep one of them")
+    twice = [*table.columns[table.columns.duplicated()], *(name for name in COLUMNS if f"{name}.1" in table)]
+    if twice:  # pandas calls the second of two equal names "mos.1"
+        raise ValueError(f"{path} has two columns {twice[0]!r}; keep one of them")
     return table
 
 
