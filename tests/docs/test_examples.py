@@ -138,7 +138,7 @@ def test_a_command_is_one_that_its_program_takes(
         return
     if words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-        assert words[1] in targets
+        assert words[-1] in targets
         return
     assert words[0] in ("nt-study", "ray", "mlflow"), f"{block}: {words}: no program that examples call"
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
