@@ -159,7 +159,7 @@ def test_a_mobile_model_scores_each_image_by_itself_and_can_be_regularised(name:
     found = [parameter.grad for parameter in model.network.parameters() if parameter.grad is not None]
     assert penalty > 0
     assert all(torch.isfinite(gradient).all() for gradient in found)
-    first = model.parameter_groups()["backbone"][0].grad
+    first = next(model.network.parameters()).grad
     assert first is not None and first.any()
     model.eval()
     with torch.no_grad():
