@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import socket
 import sys
 import warnings
+from pathlib import Path
 
 import typer
 
@@ -61,11 +63,17 @@ def _register() -> None:
         groups[group].command(command)(getattr(importlib.import_module(module), function))
 
 
+_HOME = re.compile(r"^(--[a-z-]+=)?~(?=/|$)")
+"""A user's home where no shell puts it in: in `--out=~/models`, and between quotation marks."""
+
+
 def main() -> None:
     """Run the command line; problems of the user's are one sentence on standard error and exit code 2."""
     # What Pillow warns of names no file, and what it refuses is said with the file's name.
     warnings.filterwarnings("ignore", module="PIL")
     _register()
+    home = str(Path.home())
+    sys.argv[1:] = [_HOME.sub(lambda found: (found[1] or "") + home, argument) for argument in sys.argv[1:]]
     try:
         app()
     except (StudyError, StudyFileError, ValueError) as error:

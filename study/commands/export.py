@@ -96,6 +96,8 @@ def score(
 
     from study.export.reading import score as score_images
 
+    if out is not None:
+        _check_writable(out)
     scores = score_images(folder, images, device)
     if not scores:
         raise StudyError(f"no images in {', '.join(images)}; name image files, folders of them or a pattern")
@@ -118,6 +120,16 @@ def score(
     if failed:
         print(f"nt-study: {failed} of {len(scores)} images could not be scored; the errors say why", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _check_writable(out: Path) -> None:
+    """Make the file's folder, before hours of scoring have nowhere to go."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+    if out.is_dir():
+        raise StudyError(f"cannot write {out}: it is a folder; name a file in it, as --out {out / 'scores.csv'}")
 
 
 def _opened(out: Path | None) -> AbstractContextManager[TextIO]:
