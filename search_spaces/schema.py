@@ -23,6 +23,7 @@ from search_spaces.yaml_file import StudyFileError, read_yaml
 from trainables.config import BASELINE, Recipe, Size, TrialConfig, ViewRule
 from trainables.files import whole_path, whole_url
 from trainables.objectives import DEFAULT_ATTACK, WORST, objective
+from trainables.trust import has_secret, without_secrets
 from trainables.written import Real, Whole
 
 FOLDER = Path(__file__).parent
@@ -188,9 +189,9 @@ class StudyFile(_Part):
         parts = urlsplit(storage)
         if not parts.scheme or "://" not in storage:
             raise ValueError("expected a database URL, as in postgresql://user@host/database")
-        if parts.password is not None:
+        if has_secret(storage):
             raise ValueError(
-                "leave the password out, it would be kept in every study's folder; "
+                "leave the password or token out, it would be kept in every study's folder; "
                 "PostgreSQL takes it from PGPASSWORD or ~/.pgpass, MySQL from its option file"
             )
         return storage
@@ -403,7 +404,7 @@ def _first_sentence(error: ValidationError, source: str) -> str:
     elif first["type"] in ("missing", "missing_argument"):
         message = "this key is missing"
     elif "input" in first and not isinstance(first["input"], dict):
-        message = f"{message}, got {first['input']!r}" if "got" not in message else message
+        message = f"{message}, got {without_secrets(repr(first['input']))}" if "got" not in message else message
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return f"{source}: {where}: {message}{more}"
 

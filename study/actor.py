@@ -20,6 +20,7 @@ from study.storage.directory import StudyDirectory, open_directory
 from study.storage.summaries import read_epochs
 from trainables.config import BASELINE
 from trainables.record import SCORES
+from trainables.trust import LogFormatter, without_secrets
 
 if TYPE_CHECKING:
     from trainables.trial import Trial
@@ -107,7 +108,7 @@ class TrialActor(tune.Trainable):
             if not is_permanent(error):
                 raise
             # A result and no exception, or Tune would start the trial again.
-            return {"done": True, FAILED: "".join(traceback.format_exception_only(error)).strip()}
+            return {"done": True, FAILED: without_secrets("".join(traceback.format_exception_only(error)).strip())}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the trial keeps its own checkpoint in its folder."""
@@ -164,13 +165,13 @@ class _errors_kept:  # noqa: N801  (a context manager, named as it is read)
     def __enter__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.handler = logging.FileHandler(self.folder / "trial.log", delay=True)
-        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.handler.setFormatter(LogFormatter())
         logging.getLogger().addHandler(self.handler)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         logging.getLogger().removeHandler(self.handler)
         self.handler.close()
         if error is not None and isinstance(error, Exception):
-            text = "".join(traceback.format_exception(kind, error, trace))
+            text = without_secrets("".join(traceback.format_exception(kind, error, trace)))
             with contextlib.suppress(OSError):  # a full disk has no room for it either
                 (self.folder / "error.txt").write_text(text, encoding="utf-8")

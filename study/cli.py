@@ -15,6 +15,7 @@ import typer
 from search_spaces.yaml_file import StudyFileError
 from study.errors import StudyError
 from trainables.files import PLACE
+from trainables.trust import without_secrets
 
 COMMANDS = {
     "launch": "study.commands.launch",
@@ -89,7 +90,7 @@ def main() -> None:
 def _refused(message: str) -> int:
     """Say what is wrong, and on which machine if it is not the user's; returns the exit code."""
     where = f" (on the cluster, {socket.gethostname()}, where paths are looked for)" if PLACE in os.environ else ""
-    print(f"nt-study: {message}{where}", file=sys.stderr)
+    print(f"nt-study: {without_secrets(message)}{where}", file=sys.stderr)
     return 2
 
 

@@ -20,6 +20,7 @@ from study.storage.directory import StudyDirectory, check_new, create
 from study.storage.frozen import check_unchanged, environment_of
 from trainables.config import BASELINE
 from trainables.seeding import derive_seed
+from trainables.trust import LogFormatter
 
 if TYPE_CHECKING:
     from study.search.durable import DurableSearch
@@ -234,7 +235,7 @@ def attack(directory: StudyDirectory, trials: list[str], console: Console) -> bo
 def _logging_to(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(LogFormatter())
     logger = logging.getLogger()
     level = logger.level
     # Ray's own handler writes to the terminal; what it says belongs into the file with the rest.

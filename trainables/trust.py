@@ -1,12 +1,19 @@
-"""Files of others: opened only where they are regular files, and inside the folder that they are said to lie in."""
+"""The one home for trust: what others hand over is opened here, and no secret leaves in an address.
+
+Files are opened only where they are regular files, and inside the folder that they are said to lie in. Names are mapped
+in `trainables/names.py`; whom credentials are sent to is in `study/known.py`.
+"""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,3 +43,57 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"the weights {path} cannot be read: {error.strerror}") from None
     except Exception as error:  # safetensors has an error of its own that is no ValueError
         raise ValueError(f"the weights {path} are damaged ({error}); train or export that model again") from None
+
+
+_USER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<user>[^\s'\"<>/?#]*)@")
+_SLASHED = re.compile(
+    r"(?<![a-zA-Z0-9+.-])(?P<scheme>(?!http)[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<user>[^\s'\"<>/?#:@]*:[^\s'\"<>@]*)@"
+)
+"""A data base's password may hold a slash, or a question mark, that nobody encoded."""
+_SETTING = re.compile(r"(?P<key>[\w%.-]+)(?P<equals>\s*=\s*|%3[dD])(?P<value>'[^']*'|\"[^\"]*\"|[^\s&;,'\"<>)]+)")
+_SECRET_KEY = re.compile(
+    r"passw|passphrase|pwd|token|secret|credential|signature|(access|account|api|private)_?key|^(pass|sig|auth)$"
+)
+
+
+def without_secrets(text: str) -> str:
+    """`text` as it may be written, logged or shown: the secrets of every address in it are replaced by "…".
+
+    Secrets are what stands for a user's password, a token in a user's place (http), and the values of settings as
+    `password=`, `sslpassword=` and `token=`, all of them also where they are percent-encoded. An address without any
+    stays as it is.
+    """
+    for pattern in (_USER, _SLASHED):
+        text = pattern.sub(lambda found: f"{found['scheme']}://{_user_shown(found['scheme'], found['user'])}@", text)
+    return _SETTING.sub(_setting_shown, text)
+
+
+def has_secret(address: str) -> bool:
+    """Whether an address holds what `without_secrets` would hide."""
+    return without_secrets(address) != address
+
+
+class LogFormatter(logging.Formatter):
+    """Lines of a log file, tracebacks of whatever library included, without secrets."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def _user_shown(scheme: str, user: str) -> str:
+    name, has_password, password = user.replace("%3A", ":").replace("%3a", ":").partition(":")
+    if has_password:
+        return f"{name}:…" if password else user
+    return "…" if user and scheme.startswith("http") else user
+
+
+def _setting_shown(found: re.Match[str]) -> str:
+    key, value = unquote(found["key"]).lower().rpartition("=")[2], found["value"]
+    if _SECRET_KEY.search(key):
+        return f"{found['key']}{found['equals']}…"
+    # A setting within a setting, as options=password%3Dx.
+    inner = unquote(value)
+    return f"{found['key']}{found['equals']}{'…' if inner != value and has_secret(inner) else value}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from study.cluster.session import working_tree
 from study.errors import StudyError
 from trainables.files import PLACE
+from trainables.trust import has_secret
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -41,14 +42,27 @@ def command_of(arguments: Sequence[str]) -> str:
     words, written = [], []
     for argument in arguments:
         path = Path(argument)
+        _check_no_secret(argument)
         if path.suffix in (".yaml", ".yml") and path.is_file():
             there = f'"$folder"/{shlex.quote(path.name)}'
-            written.append(f"printf %s {shlex.quote(path.read_text(encoding='utf-8'))} > {there}")
+            text = path.read_text(encoding="utf-8")
+            _check_no_secret(text)
+            written.append(f"printf %s {shlex.quote(text)} > {there}")
             words.append(there)
         else:
             words.append(shlex.quote(argument))
     command = " ".join(["exec python -m study.cli", *words])
     return " && ".join(["folder=$(mktemp -d)", *written, command]) if written else command
+
+
+def _check_no_secret(text: str) -> None:
+    """StudyError for a secret in what a job's command holds: Ray shows and keeps that for everybody on the cluster."""
+    if has_secret(text):
+        raise StudyError(
+            "this command holds an address with a password or token, which Ray's dashboard and logs would show: leave "
+            "it out, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN or "
+            "MLFLOW_TRACKING_URI on the cluster's machines"
+        )
 
 
 def job_environment() -> dict[str, Any]:

@@ -107,6 +107,7 @@ def resume(
     trials: Annotated[str | None, typer.Option(help="A new number of trials, or +N more.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the failed points again.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on although code or study file have changed.")] = False,
+    storage: Annotated[str | None, typer.Option(help="Its Optuna storage, where that was named elsewhere.")] = None,
     mlflow: MlflowOption = None,
     studies: StudiesOption = STUDIES,
     address: AddressOption = None,
@@ -116,6 +117,8 @@ def resume(
 
     go_to(address)
     directory = find(studies, name)
+    if storage is not None:
+        _name_storage(directory, storage)
     if trials is not None:
         _ask_for_trials(directory, trials)
     if retry_failed:
@@ -148,6 +151,21 @@ def _range(name: str, text: str | None) -> dict[str, float] | None:
     except ValueError:
         raise StudyError(f"--{name} {text!r} is not a range; write LOW:HIGH, as in 1e-6:1e-3") from None
     return {"low": low, "high": high}
+
+
+def _name_storage(directory: StudyDirectory, storage: str) -> None:
+    """Have the study's storage count as the user's own. StudyError for another one: a search's memory stays."""
+    from study.known import remember
+    from trainables.files import whole_url
+    from trainables.trust import without_secrets
+
+    kept = directory.read_study_file().storage
+    if kept is None or whole_url(storage) != kept:
+        raise StudyError(
+            f"study {directory.name!r} keeps its search in {kept or directory.search_place}, "
+            f"not in {without_secrets(storage)}; it cannot be moved"
+        )
+    remember(kept)
 
 
 def _ask_again(directory: StudyDirectory) -> None:

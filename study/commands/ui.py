@@ -27,6 +27,7 @@ def ui(
     from study.storage.mirror import place_of
     from study.suggest import command
     from study.tracking.server import Server
+    from study.tracking.store import without_user
     from study.tracking.tracker import open_for_reading, store_of
 
     chosen = [find(studies, name)] if name else find_all(studies)
@@ -37,7 +38,7 @@ def ui(
     store = store_of(chosen[0], mlflow)
     projections = [open_for_reading(directory, store) for directory in chosen]
     if store.startswith("http"):
-        _show(projections, store)
+        _show(projections, without_user(store))
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), Server(store, studies / "mlartifacts", port) as server:

@@ -24,6 +24,7 @@ from ray.tune.search import Searcher
 from search_spaces.schema import StudyFile
 from study.actor import FAILED
 from study.errors import StudyError
+from study.known import is_known, remember
 from study.search.journal import JournalStorage
 from study.search.samplers import BASELINE_VALUES, LAST_VALUES, MIXTURE_VALUES, SAMPLERS, distributions
 from study.storage.directory import StudyDirectory
@@ -33,6 +34,7 @@ from trainables.config import BASELINE
 from trainables.objectives import measure, objective
 from trainables.record import SCORES, read_scores
 from trainables.seeding import derive_seed
+from trainables.trust import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ def check_storage(directory: StudyDirectory, study_file: StudyFile) -> None:
     """StudyError when a database that others use too cannot be reached or has a study of this name already."""
     if study_file.storage is None:
         return
+    remember(study_file.storage)
     storage = _open_storage(directory, study_file)
     if directory.name in optuna.get_all_study_names(storage):
         raise StudyError(
@@ -107,11 +110,17 @@ def _open_storage(directory: StudyDirectory, study_file: StudyFile) -> optuna.st
     if study_file.storage is None and directory.mirror is not None:
         return JournalStorage(directory.search_log, directory.mirror)
     url = study_file.storage or directory.optuna_url
+    if study_file.storage is not None and not is_known(url):
+        raise StudyError(
+            f"study {directory.name!r} keeps its search in {without_secrets(url)}, an address that you have not named "
+            f"yourself, so your credentials are not sent there; if it is yours, add: --storage "
+            f"{without_secrets(url)}"
+        )
     try:
         return optuna.storages.get_storage(url)
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise StudyError(f"the Optuna storage {url} cannot be opened: {reason}") from None
+        raise StudyError(without_secrets(f"the Optuna storage {url} cannot be opened: {reason}")) from None
 
 
 class DurableSearch(Unpickled, Searcher):

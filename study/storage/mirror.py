@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from study.errors import StudyError
 from trainables.files import alone, default_cache_dir, write_atomically
+from trainables.trust import has_secret, without_secrets
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -50,8 +51,15 @@ def studies_folder(place: str | Path, copy: str = "studies") -> Path:
     if scheme == "file":
         return Path(unquote(urlsplit(str(place)).path))
     if scheme not in SCHEMES or not urlsplit(str(place)).netloc:
-        raise StudyError(f"--studies {place} is neither a folder nor a bucket's address, as in s3://bucket/studies")
+        raise StudyError(
+            f"--studies {without_secrets(str(place))} is neither a folder nor a bucket's address, as in s3://bucket/studies"
+        )
     uri = str(place).rstrip("/")
+    if has_secret(uri):
+        raise StudyError(
+            f"--studies {without_secrets(uri)} holds a secret, which would be shown and kept in files; leave it out "
+            "and set the store's own variables, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     root = default_cache_dir() / copy / hashlib.sha256(uri.encode()).hexdigest()[:16]
     if not (root / MARK).exists():
         try:
@@ -64,7 +72,8 @@ def studies_folder(place: str | Path, copy: str = "studies") -> Path:
 def mirror_of(path: Path) -> Mirror | None:
     """The bucket that a path lies in the working copy of, or None for a plain folder."""
     for folder in (path, *path.parents):
-        if (folder / MARK).is_file():
+        # Only where we keep working copies: a folder of somebody else's could name his bucket.
+        if (folder / MARK).is_file() and folder.resolve().is_relative_to(default_cache_dir().resolve()):
             return Mirror((folder / MARK).read_text(encoding="utf-8"), folder)
     return None
 

@@ -24,7 +24,7 @@ from study.storage.directory import StudyDirectory
 from study.storage.reading import UnreadableFileError, read_object_if_any
 from study.storage.summaries import TrialSummary, searched_parameters, summarise_trial, trial_folders
 from study.tracking.links import view_tag
-from study.tracking.store import PROJECT, experiment_of, find_runs, flatten, read_link, write_link
+from study.tracking.store import PROJECT, artifacts_beside, experiment_of, find_runs, flatten, read_link, write_link
 from study.tracking.study_report import describe, hypervolumes, write_front_report
 from study.tracking.trial_report import copy_files, draw_figures
 from trainables.names import as_key
@@ -65,7 +65,8 @@ class Projection:
         self.searched = searched_parameters(self.study_file)
         self.experiment = experiment_of(client, uri, directory.path.parent, project)
         self.study_id = (read_link(directory) or write_link(directory, uri, project, {})).study_id
-        self.runs = find_runs(client, self.experiment, directory.name, self.study_id)
+        beside = artifacts_beside(uri, directory.path.parent)
+        self.runs = find_runs(client, self.experiment, directory.name, self.study_id, beside)
         self._epochs_sent = {trial: int(run.data.tags.get("epochs", 0)) for trial, run in self.runs.items()}
         self._ended: dict[str, TrialSummary] = {}
         self._undrawn: dict[str, str] = {}

@@ -52,10 +52,11 @@ class Server:
     def start(self) -> None:
         """Return once it answers. StudyError when the port is taken, or it ends or does not answer in time."""
         _check_free(self.port)
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.store, "--workers", "1"]
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         command += ["--artifacts-destination", str(self.artifacts), "--host", HOST, "--port", str(self.port)]
         command += self.options
-        environment = {**LEAN, **DEFAULTS, **os.environ}
+        # Not as an option: everybody on the machine reads command lines, and a data base's address holds a password.
+        environment = {**LEAN, **DEFAULTS, **os.environ, "MLFLOW_BACKEND_STORE_URI": self.store}
         log = self.artifacts.with_name("mlflow-server.log")
         with log.open("ab") as messages:
             self._process = subprocess.Popen(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory
 from trainables.files import whole_url
+from trainables.trust import has_secret, without_secrets
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -44,7 +46,7 @@ class Link:
 
     study_id: str
     uri: str | None = None
-    """The store; None for the one beside the studies, and for one whose address holds a password."""
+    """The store; None for the one beside the studies, and for one whose address holds a secret."""
     project: str = PROJECT
     runs: dict[str, str] = field(default_factory=dict)
     """Trial -> id of its run; the key "" is the study's own run."""
@@ -53,25 +55,41 @@ class Link:
 def read_link(directory: StudyDirectory) -> Link | None:
     """The link that the last recording left, or None before the first one."""
     try:
-        return Link(**directory.read_json(LINK))
+        content = directory.read_json(LINK)
     except FileNotFoundError:
         return None
-    except TypeError:
+    if not _is_link(content):
         raise StudyError(
             f"{directory.path / LINK} is no link to MLflow; delete it, and give --mlflow and --project where they are "
             "not the usual ones"
-        ) from None
+        )
+    return Link(**content)
+
+
+def _is_link(content: dict[str, Any]) -> bool:
+    study_id, uri, runs = content.get("study_id"), content.get("uri"), content.get("runs", {})
+    return (
+        content.keys() <= {item.name for item in fields(Link)}
+        and isinstance(study_id, str)
+        and re.fullmatch("[0-9a-f]{32}", study_id) is not None  # it becomes part of a query
+        and isinstance(uri, str | None)
+        and isinstance(content.get("project", ""), str)
+        and isinstance(runs, dict)
+        and all(isinstance(run, str) for run in runs.values())
+    )
 
 
 def write_link(directory: StudyDirectory, uri: str, project: str, runs: dict[str, str]) -> Link:
     """Remember where a study is recorded, keeping its id.
 
-    A store's password is not written down, and neither is the store beside the studies, which may be moved with them.
+    An address with a secret is not written down, and neither is the store beside the studies, which may be moved
+    with them.
     """
     before = read_link(directory)
+    is_usual = uri == store_uri(directory.path.parent, None)
     link = Link(
         study_id=before.study_id if before else uuid.uuid4().hex,
-        uri=None if urlsplit(uri).password or uri == store_uri(directory.path.parent, None) else uri,
+        uri=None if is_usual or has_secret(uri) else uri,
         project=project,
         runs=runs,
     )
@@ -86,15 +104,16 @@ def store_uri(studies: Path, uri: str | None) -> str:
         return f"sqlite:///{(studies / 'mlflow.db').resolve()}"
     if urlsplit(uri).scheme.split("+")[0] not in SCHEMES and uri != "databricks":
         raise StudyError(
-            f"{uri!r} is no MLflow store; give a server (http://host:5000) or a database (sqlite:///path, postgresql://…)"
+            f"{without_secrets(uri)!r} is no MLflow store; give a server (http://host:5000) or a database "
+            "(sqlite:///path, postgresql://…)"
         )
     return whole_url(uri)
 
 
-def without_password(uri: str) -> str:
-    """`uri` as it may be shown."""
-    password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":…@") if password else uri
+def without_user(server: str) -> str:
+    """A server's address for a browser, which asks for user and password itself."""
+    parts = urlsplit(server)
+    return without_secrets(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
 
 
 def connect(uri: str) -> MlflowClient:
@@ -122,10 +141,12 @@ def experiment_of(client: MlflowClient, uri: str, studies: Path, project: str) -
     Artifacts of the local store go beside it; a server decides for itself.
     """
     found = client.get_experiment_by_name(project)
+    beside = artifacts_beside(uri, studies)
     if found is None:
-        local = uri == store_uri(studies, None)
-        location = (studies / "mlartifacts").resolve().as_uri() if local else None
+        location = beside.resolve().as_uri() if beside else None
         return str(client.create_experiment(project, artifact_location=location))
+    if beside:
+        _check_location(str(found.artifact_location), beside)
     if found.lifecycle_stage != "active":
         raise StudyError(
             f"MLflow's experiment {project!r} has been deleted; bring it back with "
@@ -134,7 +155,25 @@ def experiment_of(client: MlflowClient, uri: str, studies: Path, project: str) -
     return str(found.experiment_id)
 
 
-def find_runs(client: MlflowClient, experiment: str, study: str, study_id: str) -> dict[str, Run]:
+def _check_location(location: str, beside: Path) -> None:
+    """StudyError where a store that came with the studies sends their files to a server, or elsewhere on this disk."""
+    parts = urlsplit(location)
+    if parts.scheme in ("", "file") and Path(unquote(parts.path)).resolve().is_relative_to(beside.resolve()):
+        return
+    raise StudyError(
+        f"{beside.with_name('mlflow.db')} keeps files in {without_secrets(location)} and not in {beside}, as it does "
+        f"where the studies were moved or somebody else's; move mlflow.db away, and it is made anew"
+    )
+
+
+def artifacts_beside(uri: str, studies: Path) -> Path | None:
+    """The folder for artifacts of the store beside the studies; None for another store, which decides for itself."""
+    return studies / "mlartifacts" if uri == store_uri(studies, None) else None
+
+
+def find_runs(
+    client: MlflowClient, experiment: str, study: str, study_id: str, beside: Path | None = None
+) -> dict[str, Run]:
     """The study's runs by trial; its own run has the key "".
 
     Of two runs of one trial the fuller one is kept and the other deleted: a server that was too slow to answer has made
@@ -153,6 +192,8 @@ def find_runs(client: MlflowClient, experiment: str, study: str, study_id: str) 
         for run in page:
             if run.data.tags.get("study") != study:
                 continue
+            if beside:
+                _check_location(str(run.info.artifact_uri), beside)
             trial = run.data.tags.get("trial", "")
             known = runs.get(trial, run)
             runs[trial] = max(known, run, key=lambda one: len(one.data.tags))

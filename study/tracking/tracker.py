@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from search_spaces.yaml_file import StudyFileError
 from study.errors import StudyError
+from study.known import is_known, remember
 from study.storage.directory import StudyDirectory
 from study.tracking.links import plot
-from study.tracking.store import PROJECT, connect, experiment_of, import_mlflow, read_link, store_uri, without_password
+from study.tracking.store import PROJECT, connect, experiment_of, import_mlflow, read_link, store_uri, without_user
+from trainables.trust import without_secrets
 
 if TYPE_CHECKING:
     from study.tracking.projection import Projection
@@ -115,12 +117,12 @@ class Tracker:
             self._report(error)
             return False
         if self.problem:
-            log.info("MLflow at %s is back and up to date", without_password(self.uri))
+            log.info("MLflow at %s is back and up to date", without_secrets(self.uri))
         self.problem = ""
         return is_more
 
     def _report(self, error: Exception) -> None:
-        sentence = f"MLflow at {without_password(self.uri)} cannot be written: {explain(error)}"
+        sentence = f"MLflow at {without_secrets(self.uri)} cannot be written: {explain(error)}"
         if not self.problem:
             self.warn(f"{sentence}; the study goes on, and what is missing there is sent when it is back")
         log.info("%s", sentence, exc_info=error)
@@ -188,7 +190,7 @@ def record_comparison(directories: Sequence[StudyDirectory], folder: Path, uri: 
         for name in ("pareto.html", "pareto.png"):
             client.log_artifact(run.info.run_id, str(folder / name), "front")
         client.set_terminated(run.info.run_id)
-    server = store if store.startswith("http") else UI
+    server = without_user(store) if store.startswith("http") else UI
     return f"{server.rstrip('/')}/{plot(experiment, run.info.run_id)}"
 
 
@@ -207,14 +209,28 @@ def errors_explained(store: str) -> Iterator[None]:
         raise
     except Exception as error:
         log.info("MLflow failed", exc_info=error)
-        raise StudyError(f"MLflow at {without_password(store)} cannot be used: {explain(error)}") from error
+        raise StudyError(f"MLflow at {without_secrets(store)} cannot be used: {explain(error)}") from error
 
 
 def store_of(directory: StudyDirectory, uri: str | None) -> str:
-    """The store asked for, here or in MLflow's own setting, or of the last recording, or the one beside the studies."""
+    """The store asked for, here or in MLflow's own setting, or of the last recording, or the one beside the studies.
+
+    StudyError for one that only the study's folder names: who wrote that folder would get this user's credentials.
+    """
+    studies = directory.path.parent
+    if asked := uri or os.environ.get("MLFLOW_TRACKING_URI"):
+        store = store_uri(studies, asked)
+        remember(store)
+        return store
     link = read_link(directory)
-    wanted = uri or os.environ.get("MLFLOW_TRACKING_URI") or (link.uri if link else None)
-    return store_uri(directory.path.parent, wanted)
+    store = store_uri(studies, link.uri if link else None)
+    if store != store_uri(studies, None) and not is_known(store):
+        shown = without_secrets(store)
+        raise StudyError(
+            f"study {directory.name!r} says that it is recorded in MLflow at {shown}, an address that you have not "
+            f"named yourself, so it gets neither the study nor your credentials; if it is yours, add: --mlflow {shown}"
+        )
+    return store
 
 
 def project_of(directory: StudyDirectory, project: str | None) -> str:
@@ -225,7 +241,7 @@ def project_of(directory: StudyDirectory, project: str | None) -> str:
 
 def explain(error: Exception) -> str:
     """The first sentence of an error of MLflow's, or of the libraries below it, with the usual causes named."""
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split()))
     for sign, meaning in SIGNS.items():
         if sign in text:
             return meaning

@@ -244,8 +244,9 @@ def test_optuna_remembers_what_was_committed(machine: Machine) -> None:
     suggested = search.suggest("ray-1")
     assert isinstance(suggested, dict)
     directory.send()
+    uri = bucket_of(directory.path).uri
     machine("b")
-    again = find(studies_folder(bucket_of(directory.path).uri), "s")
+    again = find(studies_folder(uri), "s")
     bucket_of(again.path).pull(again.search_log)
     remembered = open_optuna(again, study_file).trials
     assert [trial.params for trial in remembered] == [suggested["point"]]
