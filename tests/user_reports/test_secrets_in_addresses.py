@@ -117,10 +117,10 @@ def test_a_server_that_is_away_leaves_its_secret_in_no_file_and_no_output(
 def test_a_data_bases_password_is_on_no_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
 
-    def noted(self: Server) -> None:
+    def noted(*_: object) -> None:
         started.extend(child.cmdline() for child in psutil.Process().children(recursive=True))
 
-    monkeypatch.setattr("study.tracking.server._wait_for", lambda process, *others: noted(server))
+    monkeypatch.setattr("study.tracking.server._wait_for", noted)
     server = Server(f"postgresql://me:{SECRET}@127.0.0.1:{free_port()}/x", tmp_path / "mlartifacts", free_port())
     with server:
         pass
