@@ -88,6 +88,19 @@ def retrained_tables(directory: StudyDirectory, trial: str, problems: list[str] 
     return tables
 
 
+def _check_unused(replica: StudyDirectory) -> None:
+    """StudyError where a seed's folder holds what its making does not put there: trials, or files of the user's."""
+    path = replica.path
+    made = {"study.yaml", "launched.yaml", "environment.json", "split.parquet", MEMBERS, "lock", "logs", "trials"}
+    found = [file.name for file in path.iterdir() if file.name not in made] if path.is_dir() else []
+    begun = [file.name for file in replica.trials.iterdir()] if replica.trials.is_dir() else []
+    if (others := [name for name in found if not name.startswith(".")]) or begun:
+        raise StudyError(
+            f"{path} lacks study.yaml or {MEMBERS} and holds {[*others, *begun][0]}, so it is not replaced; move it "
+            "away, or bring the missing file back, and give the same command again"
+        )
+
+
 def seed_study(directory: StudyDirectory, number: int, members: list[str]) -> StudyDirectory:
     """The folder of a seed, made or extended so that it holds all the members."""
     replica = StudyDirectory(directory.path / "confirm" / f"seed-{number}")
@@ -96,6 +109,7 @@ def seed_study(directory: StudyDirectory, number: int, members: list[str]) -> St
     names = [*known, *(name for name in members if name not in known)]
     study_file = _fixed_points(directory, number, names)
     if not is_made:
+        _check_unused(replica)
         # A kill has left a part of it, in which no trial can have begun.
         shutil.rmtree(replica.path, ignore_errors=True)
         environment = {**directory.read_json("environment.json"), **software()}

@@ -14,6 +14,7 @@ from rich.console import Console
 from written_study import score_table, write_study
 
 from study import retrain as module
+from study.errors import StudyError
 from study.retrain import MEMBERS, retrain, retrained_tables, seed_study
 from study.storage.directory import StudyDirectory
 from trainables.config import BASELINE, Mixture
@@ -126,3 +127,13 @@ def test_a_mixture_of_a_retraining_that_failed_is_left_out(
     monkeypatch.setattr(module, "record_here", lambda *_: pytest.fail("one of its parents has no record"))
     assert retrain(directory, 1, ["baseline~t001@0.5"], Console(), attacked=["baseline~t001@0.5"])
     assert made.attacked == [[]]
+
+
+def test_trials_of_a_seed_whose_list_was_lost_are_not_removed(tmp_path: Path) -> None:
+    directory = write_study(tmp_path, ends=("complete",))
+    kept = directory.path / "confirm" / "seed-1" / "trials" / "t000" / "scores.parquet"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"hours of training")
+    with pytest.raises(StudyError, match=r"members\.json and holds t000, so it is not replaced"):
+        seed_study(directory, 1, ["t000"])
+    assert kept.read_bytes() == b"hours of training"
