@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.labels import number
 from analysis.tables import Cell, Entry, Table, entry_text
+from trainables.trust import as_cell
 
 MISSING = "–"
 _LATEX = {
@@ -103,7 +104,9 @@ def as_csv(table: Table) -> str:
     ]
     columns = ["table", "row", "column", "metric", "nt", "value", "low", "high", "paper", "better"]
     buffer = io.StringIO()
-    pd.DataFrame(rows, columns=columns).to_csv(buffer, index=False, lineterminator="\n", float_format="%.10g")
+    pd.DataFrame(rows, columns=columns).map(as_cell).to_csv(
+        buffer, index=False, lineterminator="\n", float_format="%.10g"
+    )
     return buffer.getvalue()
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"the weights {path} are damaged ({error}); train or export that model again") from None
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+"""The last four are the full-width letters, which some spreadsheets take for the others."""
 _USER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<user>[^\s'\"<>/?#]*)@")
 _SLASHED = re.compile(
     r"(?<![a-zA-Z0-9+.-])(?P<scheme>(?!http)[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<user>[^\s'\"<>/?#:@]*:[^\s'\"<>@]*)@"
@@ -71,6 +73,29 @@ def without_secrets(text: str) -> str:
 def has_secret(address: str) -> bool:
     """Whether an address holds what `without_secrets` would hide."""
     return without_secrets(address) != address
+
+
+def as_cell(value: Any) -> Any:
+    """A CSV table's value as no spreadsheet runs it: a text that one would take for a formula begins with `'`.
+
+    Numbers, written as text too, stay as they are.
+    """
+    if not isinstance(value, str) or not _FORMULA.match(value) or _is_number(value):
+        return value
+    return f"'{value}"
+
+
+def from_cell(text: str) -> str:
+    """What `as_cell` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 class LogFormatter(logging.Formatter):

@@ -95,6 +95,7 @@ def score(
     from dataclasses import asdict
 
     from study.export.reading import score as score_images
+    from trainables.trust import as_cell
 
     if out is not None:
         _check_writable(out)
@@ -109,7 +110,7 @@ def score(
         else:
             writer = csv.DictWriter(file, fieldnames=["image", "score", "error", "note"], lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({name: as_cell(value) for name, value in row.items()} for row in rows)
     outside = [result for result in scores if result.note]
     if outside:
         print(

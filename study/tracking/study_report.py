@@ -12,6 +12,7 @@ from analysis.front import Front, TrialPoint, counted
 from study.tracking.links import charts, plot, trials
 from study.tracking.trial_report import png
 from trainables.objectives import objective
+from trainables.trust import as_cell
 
 
 def hypervolumes(metrics: Sequence[Mapping[str, float]], objectives: Sequence[str]) -> list[float]:
@@ -72,7 +73,7 @@ def write_front_report(front: Front, report: Path) -> None:
     from analysis.figures.printed import to_matplotlib
     from analysis.figures.trials import parallel_panel
 
-    front_table(front).to_csv(report / "front.csv", index=False)
+    front_table(front).map(as_cell).to_csv(report / "front.csv", index=False)
     (report / "parallel.png").write_bytes(png(to_matplotlib([parallel_panel(front)], width=5.0, height=3.6)))
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from trainables.data.labels import Labels, is_image_name, read_csv, require_columns, scores
 from trainables.data.workbook import read_sheet
+from trainables.trust import from_cell
 
 WORKBOOKS = (".xlsx", ".xlsm")
 TABLES = (*WORKBOOKS, ".csv", ".tsv", ".txt")
@@ -35,7 +36,7 @@ def read_manifest(path: Path) -> Labels:
         raise ValueError(
             f"{path}: row {int(table.index[damaged][0]) + 2} has a NUL byte in its image's name; remove it"
         )
-    image = table["image"].str.strip().str.replace("\\", "/", regex=False)
+    image = table["image"].str.strip().map(from_cell).str.replace("\\", "/", regex=False)
     labels = pd.DataFrame(
         {"image": image, "path": _found_paths(path.parent, image), "mos": _numbers(table, "mos", path)}
     )
