@@ -104,7 +104,8 @@ def as_csv(table: Table) -> str:
     ]
     columns = ["table", "row", "column", "metric", "nt", "value", "low", "high", "paper", "better"]
     buffer = io.StringIO()
-    pd.DataFrame(rows, columns=columns).map(as_cell).to_csv(
+    safe = pd.DataFrame(rows, columns=columns).map(as_cell)
+    safe.to_csv(
         buffer, index=False, lineterminator="\n", float_format="%.10g"
     )
     return buffer.getvalue()
