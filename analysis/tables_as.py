@@ -105,9 +105,7 @@ def as_csv(table: Table) -> str:
     columns = ["table", "row", "column", "metric", "nt", "value", "low", "high", "paper", "better"]
     buffer = io.StringIO()
     safe = pd.DataFrame(rows, columns=columns).map(as_cell)
-    safe.to_csv(
-        buffer, index=False, lineterminator="\n", float_format="%.10g"
-    )
+    safe.to_csv(buffer, index=False, lineterminator="\n", float_format="%.10g")
     return buffer.getvalue()
 
 
