@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from written_study import write_trial
 
 from search_spaces.schema import StudyFile, load_study_file
+from study.known import remember
 from study.search.durable import DurableSearch, open_optuna
 from study.storage.directory import StudyDirectory, create
 from trainables.config import BASELINE
@@ -18,6 +19,8 @@ DRIVER = "postgresql+psycopg:"
 
 def study_in(studies: Path, name: str = "search", **overrides: Any) -> tuple[StudyDirectory, StudyFile]:
     study_file = load_study_file("hyperiqa", preset="smoke", overrides={"sampler": "random", **overrides})
+    if study_file.storage is not None:
+        remember(study_file.storage)  # as the launch does
     return create(studies, name, study_file), study_file
 
 
