@@ -136,6 +136,8 @@ class StudyFile(_Part):
     max_concurrent: Whole | None = Field(default=None, ge=1)
     max_failures: Whole = Field(default=1, ge=0)
     """How often a trial is started again after a failure before it is recorded as failed."""
+    trial_timeout: Real | None = Field(default=None, gt=0)
+    """Seconds without a finished epoch after which a trial's process is ended, which is a failure; None: never."""
     give_up_after: Whole = Field(default=3, ge=1)
     """The study stops when its first so many NT trials all failed with the same error."""
     storage: str | None = None

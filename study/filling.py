@@ -150,7 +150,6 @@ def _note(directory: StudyDirectory, mixture: Mixture, task: Any, console: Conso
         ray.get(task)
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
-        (directory.trial(mixture.name)).mkdir(parents=True, exist_ok=True)
         directory.write_result(mixture.name, "failed", reason)
         console.print(f"{mixture.name}: failed: {reason}", highlight=False)
         return

@@ -114,9 +114,9 @@ class Progress(Unpickled, Callback):
 
     def time_line(self) -> str:
         ended = sum(row.state not in ("running", "waiting") for row in self.rows.values())
-        text = f"{ended} of {self.study_file.trials + 1} trials, {_clock(time.monotonic() - self.started)} so far"
+        text = f"{ended} of {self.study_file.trials + 1} trials, {clock(time.monotonic() - self.started)} so far"
         left = self.seconds_left()
-        return text if left is None else f"{text}, about {_clock(left)} left"
+        return text if left is None else f"{text}, about {clock(left)} left"
 
     def seconds_left(self) -> float | None:
         """Epochs still to run, at the pace of the NT trials' epochs so far; None before there is a pace."""
@@ -174,7 +174,7 @@ def _any_point(study_file: StudyFile) -> dict[str, float]:
     return {name: axis.low for name, axis in study_file.space.items()}
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

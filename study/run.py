@@ -15,6 +15,7 @@ from rich.console import Console
 
 from search_spaces.schema import StudyFile
 from study.cluster.session import start_ray
+from study.cluster.watch import watched
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory, check_new, create
 from study.storage.frozen import check_unchanged, environment_of
@@ -80,14 +81,17 @@ def run(
     from study.filling import to_fill
     from study.search.durable import DurableSearch, open_optuna
 
-    with _disk_errors_explained(directory), directory.locked(), _logging_to(directory.driver_log):
+    with _trouble_explained(directory), directory.locked(), _logging_to(directory.driver_log):
         study_file = directory.read_study_file()
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
         if search.remaining or to_fill(directory, study_file) or _to_attack(directory, study_file):
             _settle_study_file(directory)
             check_unchanged(directory, force=force)
             start_ray(study_file, directory.path.parent, stop=directory.stop_requested)
-            with _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody) as changed:
+            with (
+                _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody) as changed,
+                watched(remedy or directory.command("resume")),
+            ):
                 _run_trials(directory, study_file, search, console, changed)
         if search.baseline_error is not None:
             raise StudyError(
@@ -117,6 +121,7 @@ def _run_trials(
     changed: Callable[[], None],
 ) -> None:
     from study.filling import fill
+    from study.patience import Patience
     from study.progress import Progress
     from study.storage.summaries import summarise
     from study.suite import run_suite
@@ -128,8 +133,9 @@ def _run_trials(
             return interrupted.is_set() or search.is_over or directory.stop_requested()
 
         if search.remaining:
+            patience = Patience(study_file.trial_timeout, search.said, console.print)
             with Progress(study_file, summarise(directory), console, changed) as progress:
-                run_trials(directory, study_file, search, [progress], stop)
+                run_trials(directory, study_file, search, [progress, patience], stop)
         if not stop() and search.remaining == 0:
             fill(directory, console, stop, changed)
         if not stop() and search.remaining == 0:
@@ -208,7 +214,8 @@ def blend(directory: StudyDirectory, mixtures: int, console: Console, *, force: 
         def stop() -> bool:
             return interrupted.is_set() or directory.stop_requested()
 
-        fill(directory, console, stop)
+        with watched(directory.command("blend")):
+            fill(directory, console, stop)
         stopped = stop()
     sync(directory)
     return not stopped
@@ -227,7 +234,8 @@ def attack(directory: StudyDirectory, trials: list[str], console: Console) -> bo
         def stop() -> bool:
             return interrupted.is_set() or directory.stop_requested()
 
-        run_suite(directory, trials, console, stop)
+        with watched(directory.command("suite")):
+            run_suite(directory, trials, console, stop)
         return not stop()
 
 
@@ -253,12 +261,20 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _disk_errors_explained(directory: StudyDirectory) -> Iterator[None]:
-    """A full disk is the user's to mend: StudyError, with what to do, instead of a traceback."""
+def _trouble_explained(directory: StudyDirectory) -> Iterator[None]:
+    """A full disk, a deleted folder, a locked database are the user's to mend: StudyError instead of a traceback."""
+    from study.search.durable import storage_errors, storage_reason
+
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except storage_errors(StudyError, OSError) as error:
+        directory.check_there()
+        if isinstance(error, storage_errors()):
+            raise StudyError(
+                f"the search's memory {directory.search_place} cannot be used: {storage_reason(error)}; what was "
+                f"finished is kept; when it is mended: {directory.command('resume')}"
+            ) from None
+        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise StudyError(
             f"no space left in {directory.path.parent}; what was finished is kept: free some space, then "

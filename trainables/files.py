@@ -44,9 +44,10 @@ def whole_url(url: str) -> str:
 def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     """Replace `path` by `content` (bytes, or a function that writes to a binary file): all of it or none.
 
+    Its folder is made, but none above: where the whole study was deleted, nothing of it comes back.
     Raises OSError as the file system does (no space, no permission) and leaves the old file as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)  # less what umask takes
     try:

@@ -73,21 +73,10 @@ def _came_with_job() -> bool:
 
 
 def _start_here(study_file: StudyFile) -> None:
-    import ray
+    from study.cluster import local
 
     try:
-        ray.init(
-            address="local",
-            num_cpus=_cpus(study_file),
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            include_dashboard=False,
-            object_store_memory=100_000_000,  # trials pass file names, not tensors
-            _system_config={
-                "preload_python_modules": _preloaded(study_file),
-                "idle_worker_killing_time_threshold_ms": 3_600_000,  # they wait for the baseline to end
-            },
-        )
+        local.start(_preloaded(study_file), num_cpus=_cpus(study_file))
     except Exception as error:  # Ray raises nothing more special when its processes are too slow
         said = " ".join(str(error).split())
         raise StudyError(
@@ -99,6 +88,9 @@ def _join(address: str) -> None:
     import ray
     from ray.exceptions import AuthenticationError
 
+    from study.cluster.local import protect_token_file
+
+    protect_token_file()
     if "://" in address:
         raise StudyError(
             f"cannot drive a study through {address}: it would end with the connection; on the cluster use "

@@ -39,6 +39,7 @@ def compare(
     data = [data_of(directory, own) for directory, own in zip(directories, trials, strict=True)]
     require_same_data(list(zip((directory.name for directory in directories), data, strict=True)))
     try:
+        out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / "pareto.html", pareto_html(*fronts).encode())
         write_atomically(out / "pareto.png", pareto_png(*fronts))
     except OSError as error:

@@ -42,6 +42,7 @@ def report(
     files = report_files([_result(directory) for directory in kept])
     try:
         for name, content in files.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(out / name, content)
     except OSError as error:
         raise StudyError(f"cannot write to {out}: {error.strerror}; choose another --out") from None

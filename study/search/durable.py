@@ -105,8 +105,6 @@ def check_storage(directory: StudyDirectory, study_file: StudyFile) -> None:
 
 
 def _open_storage(directory: StudyDirectory, study_file: StudyFile) -> optuna.storages.BaseStorage:
-    import sqlalchemy.exc
-
     if study_file.storage is None and directory.mirror is not None:
         return JournalStorage(directory.search_log, directory.mirror)
     url = study_file.storage or directory.optuna_url
@@ -118,9 +116,24 @@ def _open_storage(directory: StudyDirectory, study_file: StudyFile) -> optuna.st
         )
     try:
         return optuna.storages.get_storage(url)
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise StudyError(without_secrets(f"the Optuna storage {url} cannot be opened: {reason}")) from None
+    except storage_errors(ImportError) as error:
+        said = f"the Optuna storage {url} cannot be opened: {storage_reason(error)}"
+        raise StudyError(without_secrets(said)) from None
+
+
+def storage_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What Optuna and SQLAlchemy raise when the storage fails, and others, to be caught together."""
+    import sqlalchemy.exc
+
+    return (*others, optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+
+
+def storage_reason(error: BaseException) -> str:
+    """What the database said, in a line: Optuna's own words only point to it."""
+    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    return "another process holds the search's database (it is locked)" if said == "database is locked" else said
 
 
 class DurableSearch(Unpickled, Searcher):
@@ -241,13 +254,11 @@ class DurableSearch(Unpickled, Searcher):
     @contextlib.contextmanager
     def _breaking(self) -> Iterator[None]:
         """Storage or folder failing ends the run, not the trial: Tune would train a finished one again."""
-        import sqlalchemy.exc
-
         try:
             yield
-        except (StudyError, OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        except storage_errors(StudyError, OSError) as error:
             log.exception("the study's record could not be kept")
-            self.broken = self.broken or str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            self.broken = self.broken or storage_reason(error)
 
     def _complete(self, trial_id: str, name: str, error: str | None) -> None:
         """error: what the trial said that it failed with, "" where it failed without a word, None if it did not."""

@@ -121,6 +121,7 @@ class StudyDirectory:
         return read_frozen(self.path / "study.yaml", f"study {self.name}")
 
     def write_study_file(self, study_file: StudyFile) -> None:
+        self.check_there()
         write_atomically(self.path / "study.yaml", study_file.to_yaml().encode())
 
     def read_launched_file(self) -> StudyFile:
@@ -137,7 +138,13 @@ class StudyDirectory:
         """A JSON object. FileNotFoundError without the file; UnreadableFileError, naming it, where it is no object."""
         return read_object(self.path / relative)
 
+    def check_there(self) -> None:
+        """StudyError where the study's folder was deleted: whoever still writes would bring fragments of it back."""
+        if not self.path.is_dir():
+            raise StudyError(f"the folder of study {self.name!r}, {self.place}, was deleted; nothing more is written")
+
     def write_json(self, relative: str, content: dict[str, Any]) -> None:
+        self.check_there()
         write_atomically(self.path / relative, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
     def write_result(self, trial: str, state: str, reason: str = "") -> None:
@@ -209,6 +216,7 @@ class StudyDirectory:
         for file in [place] if place.is_file() else sorted(place.iterdir()):
             kept = self.black_box / file.relative_to(root)
             if not kept.exists():
+                kept.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(kept, file.read_bytes())
         return (self.black_box / place.relative_to(root)).relative_to(self.path)
 

@@ -32,6 +32,7 @@ COUNT_NOTHING = (
     "trials",
     "max_concurrent",
     "max_failures",
+    "trial_timeout",
     "give_up_after",
     "resources_per_trial",
     "full_suite",

@@ -101,7 +101,7 @@ class StudyLock:
 
     def _loss(self) -> str:
         if not self.study.exists():
-            return f"the folder of study {self.study.name!r} was deleted while it ran: {self.study} is gone"
+            return f"the folder of study {self.study.name!r}, {self.study}, was deleted; nothing more is written"
         return (
             f"study {self.study.name!r} is no longer this driver's: its lock was deleted, or another driver took it "
             f"because this one had not been heard of for {EXPIRY:g} s; see who runs it with: {self._command('status')}"

@@ -63,6 +63,7 @@ def studies_folder(place: str | Path, copy: str = "studies") -> Path:
     root = default_cache_dir() / copy / hashlib.sha256(uri.encode()).hexdigest()[:16]
     if not (root / MARK).exists():
         try:
+            root.mkdir(parents=True, exist_ok=True)
             write_atomically(root / MARK, uri.encode())
         except OSError as error:
             raise StudyError(f"cannot keep a copy of {uri} in {root}: {error.strerror}; set XDG_CACHE_HOME") from None
@@ -217,7 +218,9 @@ class Mirror:
 
     def _download(self, file: Path, stamp: Stamp) -> None:
         with contextlib.suppress(FileNotFoundError):  # gone since it was listed
-            write_atomically(file, self.read(file))
+            content = self.read(file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, content)
             os.utime(file, (stamp[1], stamp[1]))
 
     @contextlib.contextmanager

@@ -67,7 +67,9 @@ def _copy(directory: StudyDirectory, growing: StudyDirectory) -> None:
                 content = read_regular(path, inside=directory.path)
             except OSError as error:
                 raise StudyError(f"the record {path} is not kept: {error.strerror}; remove it and try again") from None
-            write_atomically(growing.path / path.relative_to(directory.path), content)
+            kept = growing.path / path.relative_to(directory.path)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(kept, content)
     environment = read_object_if_any(growing.path / ENVIRONMENT)
     if isinstance(environment.get("hardware"), dict):
         environment["hardware"].pop("host", None)

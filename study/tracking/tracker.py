@@ -83,7 +83,7 @@ class Tracker:
         self._thread.join(timeout)
         if self._thread.is_alive():
             self.problem = self.problem or f"no answer within {timeout:g} s"
-        if self.problem:
+        if self.problem and self.directory.path.is_dir():
             remedy = self.directory.command("sync")
             self.warn(f"MLflow's record of this study is incomplete; complete it with: {remedy}")
 
@@ -123,7 +123,7 @@ class Tracker:
 
     def _report(self, error: Exception) -> None:
         sentence = f"MLflow at {without_secrets(self.uri)} cannot be written: {explain(error)}"
-        if not self.problem:
+        if not self.problem and self.directory.path.is_dir():
             self.warn(f"{sentence}; the study goes on, and what is missing there is sent when it is back")
         log.info("%s", sentence, exc_info=error)
         self.problem = sentence

@@ -108,8 +108,7 @@ def commands_in_prose(block: Block) -> list[list[str]]:
 def program(name: str) -> Any:
     """A program's command line; Typer's is of its own copy of click's classes."""
     if name == "nt-study":
-        cli._register()
-        return typer.main.get_command(cli.app)
+        return typer.main.get_command(cli._app())
     if name == "ray":
         from ray.scripts.scripts import cli as ray_cli
 

@@ -22,7 +22,7 @@ from search_spaces.schema import load_study_file
 from study.commands.launch import resume
 from study.commands.stop import stop
 from study.errors import StudyError
-from study.run import _disk_errors_explained
+from study.run import _trouble_explained
 from study.storage import frozen
 from study.storage.directory import StudyDirectory, create, find_all
 from study.storage.frozen import CODE, code_version, differences, software
@@ -254,12 +254,12 @@ def test_a_driver_that_does_not_end_is_named(directory: StudyDirectory) -> None:
 def test_a_full_disk_is_one_sentence_and_loses_nothing(directory: StudyDirectory, small_disk: Path) -> None:
     target = small_disk / "scores.json"
     write_atomically(target, json.dumps({"kept": True}).encode())
-    with pytest.raises(StudyError, match=r"no space left.*nt-study resume frozen"), _disk_errors_explained(directory):
+    with pytest.raises(StudyError, match=r"no space left.*nt-study resume frozen"), _trouble_explained(directory):
         write_atomically(target, os.urandom(4_000_000))
     assert json.loads(target.read_text()) == {"kept": True}
     assert list(small_disk.iterdir()) == [target], "nothing half-written stays"
 
 
 def test_other_errors_of_the_disk_are_not_hidden(directory: StudyDirectory) -> None:
-    with pytest.raises(OSError, match="broken"), _disk_errors_explained(directory):
+    with pytest.raises(OSError, match="broken"), _trouble_explained(directory):
         raise OSError(errno.EIO, "broken")

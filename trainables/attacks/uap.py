@@ -84,6 +84,7 @@ def encode_perturbation(perturbation: Tensor) -> np.ndarray:
 def save_perturbation(path: Path, perturbation: Tensor) -> None:
     """Write a perturbation (3, h, w) as `load_perturbation` reads it."""
     image = Image.fromarray(encode_perturbation(perturbation))
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: image.save(file, format="PNG"))
 
 

@@ -1,0 +1,81 @@
+"""The Ray of a study on one machine is for this user and this machine alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STUDY = """
+import json, os, sys
+from pathlib import Path
+
+import grpc
+import psutil
+import ray
+from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+
+from search_spaces.schema import load_study_file
+from study.cluster.session import start_ray
+
+start_ray(load_study_file("hyperiqa", preset="smoke"), Path(sys.argv[1]))
+
+@ray.remote
+def worker():
+    return ray.util.get_node_ip_address()
+
+address = ray.get(worker.remote())
+processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+listening = [
+    (process.name(), connection.laddr.ip)
+    for process in processes
+    for connection in process.net_connections("inet")
+    if connection.status == psutil.CONN_LISTEN
+]
+gcs = ray.get_runtime_context().gcs_address
+service = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(grpc.insecure_channel(gcs))
+try:
+    service.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=20)
+    answer = "OK"
+except grpc.RpcError as error:
+    answer = error.code().name
+folder = Path(ray._private.worker._global_node.get_temp_dir_path())
+print(json.dumps({
+    "worker": address, "listening": listening, "without a token": answer, "folder": str(folder),
+    "around it": os.stat(folder.parent).st_mode, "cluster switch": ray._private.ray_constants.ENABLE_RAY_CLUSTER,
+}))
+"""
+
+
+@pytest.mark.slow
+def test_a_study_s_own_ray_is_closed_to_others(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    token = home / ".ray" / "auth_token"
+    token.parent.mkdir(parents=True)
+    token.write_text("f" * 64, encoding="utf-8")
+    token.chmod(0o644)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", STUDY, str(tmp_path / "studies")],
+        env=environment | {"HOME": str(home), "RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    said: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    assert said["worker"] == "127.0.0.1"
+    assert {"gcs_server", "raylet"} <= {name for name, _ in said["listening"]}
+    assert {address.removeprefix("::ffff:") for _, address in said["listening"]} == {"127.0.0.1"}
+    assert said["without a token"] == "UNAUTHENTICATED"
+    assert stat.S_IMODE(said["around it"]) == 0o700
+    assert not Path(said["folder"]).parent.exists(), "it goes with the process"
+    assert said["cluster switch"], "what joins a cluster later finds it by its address"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600

@@ -1,0 +1,54 @@
+"""Ctrl-C also while a command still imports: exit code 130, and no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+INTERRUPTED = """
+import os, signal, sys
+
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == sys.argv[-1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, CtrlC())
+from study.cli import main
+sys.argv = ["nt-study", "list", "--studies", sys.argv[1]]
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "study.commands.launch", "study.storage.mirror", "pydantic", "pandas"])
+def test_ctrl_c_during_an_import(tmp_path: Path, module: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path), module], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+AT_WORK = """
+import os, signal, sys, time
+import study.storage.directory as directory
+
+def find_all(studies):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    finally:
+        print("tidied up")
+
+directory.find_all = find_all
+from study.cli import main
+sys.argv = ["nt-study", "list", "--studies", sys.argv[1]]
+main()
+"""
+
+
+def test_ctrl_c_at_work_lets_it_tidy_up(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", AT_WORK, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (130, "tidied up", "")
