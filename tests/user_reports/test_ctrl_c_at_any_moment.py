@@ -11,14 +11,16 @@ import pytest
 INTERRUPTED = """
 import os, signal, sys
 
+_, studies, module = sys.argv
+
 class CtrlC:
     def find_spec(self, name, *_):
-        if name == sys.argv[-1]:
+        if name == module:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, CtrlC())
 from study.cli import main
-sys.argv = ["nt-study", "list", "--studies", sys.argv[1]]
+sys.argv = ["nt-study", "list", "--studies", studies]
 main()
 """
 
