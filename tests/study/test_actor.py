@@ -48,4 +48,5 @@ def test_only_the_latest_start_goes_on_in_a_bucket(
     for name in ("here", "there"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
         nodes.append(StudyDirectory(studies_folder(address, copy="trials") / "s"))
+        assert nodes[-1].mirror is not None, "a node looks in its own cache, and remembers"
     check_only_the_latest_goes_on(*nodes)
