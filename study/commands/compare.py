@@ -39,9 +39,10 @@ def compare(
     data = [data_of(directory, own) for directory, own in zip(directories, trials, strict=True)]
     require_same_data(list(zip((directory.name for directory in directories), data, strict=True)))
     try:
+        pages = {"pareto.html": pareto_html(*fronts).encode(), "pareto.png": pareto_png(*fronts)}
         out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "pareto.html", pareto_html(*fronts).encode())
-        write_atomically(out / "pareto.png", pareto_png(*fronts))
+        for name, content in pages.items():
+            write_atomically(out / name, content)
     except OSError as error:
         raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
     if record:

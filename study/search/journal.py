@@ -61,6 +61,7 @@ class Pieces(BaseJournalBackend):
 
     def _write(self, first: int) -> None:
         piece = self.folder / f"{first:09d}.jsonl"
+        piece.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(piece, "".join(f"{line}\n" for line in self.lines[first:]).encode())
         self.mirror.upload([piece])
 

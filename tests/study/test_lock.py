@@ -144,7 +144,7 @@ def test_a_holder_that_lost_its_lock_stops_and_touches_nothing(
 ) -> None:
     monkeypatch.setattr(lock, "BEAT", 0.02)
     other = lock.identity()
-    sentence = "folder of study 'study' was deleted" if loss == "the whole folder" else "no longer this driver's"
+    sentence = "folder of study 'study'.* was deleted" if loss == "the whole folder" else "no longer this driver's"
     with pytest.raises(StudyError, match=sentence), directory.locked():
         if loss == "taken":
             directory.write_json("lock", other)
