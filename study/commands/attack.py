@@ -62,6 +62,8 @@ def attack(
     from trainables.record import write_scores
     from trainables.suite import prepare_suite
 
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)  # before hours of attacks have nowhere to go
     place = usable_device(device)
     chosen = _parse(attacks, eps, seed)
     scorer = _open(checkpoint, model, swin_scale).to(place)

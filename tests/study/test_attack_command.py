@@ -86,7 +86,7 @@ def test_a_trial_and_its_export_are_attacked_on_what_their_study_kept_for_the_en
     recorded = read_scores(smoke_study.trial("t000") / "scores.parquet")
     expected = recorded[(recorded["split"] == "test") & (recorded["attack"] == "fgsm")].set_index("image")
     for checkpoint in (folder, smoke_study.trial("t000")):
-        out = tmp_path / "scores.parquet"
+        out = tmp_path / "not" / "there yet" / "scores.parquet"
         code, _, error = run_here(monkeypatch, capsys, "attack", checkpoint, "--attacks", "fgsm", "--out", out)
         assert code == 0, error
         found = read_scores(out).set_index("image").loc[expected.index]
