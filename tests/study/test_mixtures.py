@@ -29,10 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("private_cache")]
 def mixed(smoke_study: StudyDirectory, tmp_path_factory: pytest.TempPathFactory) -> StudyDirectory:
     """A copy of the smoke study, of which a killed run has left two mixtures half-made, filled up."""
     studies = tmp_path_factory.mktemp("mixed [ü]")
-    for name in ("smoke", "mlartifacts", "mlflow.db"):
-        source = smoke_study.path.parent / name
-        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, studies / name)
-    study = StudyDirectory(studies / "smoke")
+    study = StudyDirectory(Path(shutil.copytree(smoke_study.path, studies / "smoke")))
     (study.path / "lock").unlink(missing_ok=True)
     study.write_study_file(study.read_study_file().model_copy(update={"mixtures": 2}))
     for weight in (0.25, 0.5):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -39,6 +38,13 @@ def until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.1)
 
 
+def stop_trial(process: subprocess.Popen[str]) -> psutil.Process:
+    """Stop the process that trains, so that the study does not end before its driver has noticed anything."""
+    training = next(process for process in below(process) if process.name().startswith("ray::ResourceTr"))
+    training.suspend()
+    return training
+
+
 def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
@@ -52,6 +58,7 @@ def test_a_driver_whose_ray_is_gone_says_so_and_can_go_on(
 ) -> None:
     directory = StudyDirectory(tmp_path / "studies" / "s")
     started = below(driver)
+    stop_trial(driver)
     next(process for process in started if process.name() == victim).send_signal(number)
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 2
@@ -68,8 +75,7 @@ def test_a_driver_whose_ray_is_gone_says_so_and_can_go_on(
 def test_a_trial_that_hangs_is_ended_and_starts_again(driver: subprocess.Popen[str], tmp_path: Path) -> None:
     directory = StudyDirectory(tmp_path / "studies" / "s")
     until(lambda: (directory.trial("t000") / "epochs.jsonl").exists(), driver)
-    hanging = next(process for process in below(driver) if process.name().startswith("ray::ResourceTr"))
-    os.kill(hanging.pid, signal.SIGSTOP)
+    hanging = stop_trial(driver)
     said, errors = driver.communicate(timeout=600)
     assert driver.returncode == 0, errors
     assert "it finished no epoch within trial_timeout, 60 s" in said
