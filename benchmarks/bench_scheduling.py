@@ -28,12 +28,12 @@ from ray.tune import Callback
 
 from search_spaces.schema import load_study_file
 from study.cluster.session import start_ray
+from study.running.tuner import run_trials
+from study.running.unpickled import Unpickled
 from study.search.durable import DurableSearch, open_optuna
 from study.storage.directory import StudyDirectory, create
 from study.storage.frozen import software
 from study.tracking.tracker import Tracker
-from study.tuner import run_trials
-from study.unpickled import Unpickled
 from trainables.objectives import measure
 from trainables.record import SCORES, write_scores
 

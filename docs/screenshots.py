@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from study.commands.ui import places
-from study.front import front_of
+from study.looking.front_files import front_of
 from study.storage.directory import StudyDirectory
 from study.tracking.server import Server
 from study.tracking.tracker import open_for_reading

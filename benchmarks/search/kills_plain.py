@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.search.kills import EPOCHS, KILLS, SETTLING, TRIALS, run_or_kill, write_study_file
 from search_spaces.schema import load_study_file
-from study.run import prepare
+from study.running.run import prepare
 from study.storage.directory import StudyDirectory
 from trainables.config import BASELINE
 

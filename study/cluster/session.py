@@ -167,7 +167,11 @@ def _preloaded(study_file: StudyFile) -> list[str]:
     Ray starts a process per CPU at once, so none where most would never get a trial.
     """
     at_a_time = min(study_file.trials, study_file.max_concurrent or study_file.trials)
-    return ["trainables.trial", "study.actor"] if (_cpus(study_file) or psutil.cpu_count() or 1) <= at_a_time else []
+    return (
+        ["trainables.trial", "study.running.actor"]
+        if (_cpus(study_file) or psutil.cpu_count() or 1) <= at_a_time
+        else []
+    )
 
 
 def _check_memory(study_file: StudyFile) -> None:

@@ -15,7 +15,7 @@ from trainables.written import number
 if TYPE_CHECKING:
     import pandas as pd
 
-    from study.images import Seen
+    from study.export.seen import Seen
     from trainables.data.image_set import ImageSet
     from trainables.models.scorer import Scorer
 
@@ -53,7 +53,8 @@ def attack(
     one; uap:perturbation=FILE.png takes a published perturbation. Images that a trial or an export was made with keep
     the parts they had in its study, so that it is attacked on none that it was trained on.
     """
-    from study.images import remarks_on, seen_by
+    from study.export.seen import seen_by
+    from study.storage.images import remarks_on
     from trainables.data import open_dataset
     from trainables.devices import usable_device
     from trainables.evaluate import evaluate
@@ -143,7 +144,7 @@ def _parse(text: str, eps: str | None, seed: int) -> dict[str, dict[str, Any]]:
 
 def _open(checkpoint: Path, model: str | None = None, swin_scale: str | None = None) -> Scorer:
     """The model that a checkpoint stands for."""
-    from study.suite import read_trial_config
+    from study.repeating.suite_tasks import read_trial_config
     from trainables.models.published import load_published
     from trainables.record import SCORES
     from trainables.suite import load_trial_model

@@ -20,8 +20,8 @@ def blend(
     from rich.console import Console
 
     from study.commands.front import front_table
-    from study.front import front_of
-    from study.run import blend as blend_study
+    from study.looking.front_files import front_of
+    from study.running.run import blend as blend_study
     from study.storage.directory import find
 
     go_to(address)

@@ -22,7 +22,7 @@ def compare(
     """Lay the fronts of several studies over each other: which baseline is the more robust at which accuracy."""
     from analysis.comparable import require_same_data
     from analysis.figures.pareto import pareto_html, pareto_png
-    from study.front import data_of, front_of
+    from study.looking.front_files import data_of, front_of
     from study.storage.directory import find
     from study.storage.summaries import summarise
     from study.suggest import command

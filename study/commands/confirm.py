@@ -19,8 +19,8 @@ def confirm(
     from rich.console import Console
 
     from study.commands.front import confirmed_table
-    from study.confirm import confirm as retrain
-    from study.front import read_confirmed, refresh_front
+    from study.looking.front_files import read_confirmed, refresh_front
+    from study.repeating.new_seeds import confirm as retrain
     from study.storage.directory import find
 
     go_to(address)

@@ -66,7 +66,7 @@ def _dialled(directory: StudyDirectory, at: str) -> str:
     """The name of the model that `at` asks for, once it has been said what it reaches."""
     from rich.console import Console
 
-    from study.dial import model_at
+    from study.mixing.dial import model_at
 
     console = Console(stderr=True)
     point = model_at(directory, at, console)

@@ -25,7 +25,7 @@ def front(
     """Show a study's Pareto front: chosen on validation, reported on test."""
     from rich.console import Console
 
-    from study.front import front_of, read_confirmed
+    from study.looking.front_files import front_of, read_confirmed
     from study.storage.directory import find
     from study.storage.summaries import summarise
 
@@ -54,7 +54,7 @@ def _print_doubt(found: Front, console: Console) -> None:
 def _print_audit(directory: StudyDirectory, trials: list[TrialSummary], console: Console) -> None:
     """The audit's verdicts, once it has anything to go by."""
     from study.commands.suite import verdicts
-    from study.suite import audit_study
+    from study.repeating.suite_tasks import audit_study
 
     complete = [trial for trial in trials if trial.state == "complete"]
     if found := audit_study(directory, complete):
@@ -65,7 +65,7 @@ def _print_audit(directory: StudyDirectory, trials: list[TrialSummary], console:
 
 def show_end(directory: StudyDirectory, console: Console) -> None:
     """The front, where everything is, and what to do next."""
-    from study.front import front_of
+    from study.looking.front_files import front_of
     from study.storage.summaries import count_states, summarise
 
     trials = summarise(directory)

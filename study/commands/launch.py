@@ -44,7 +44,7 @@ def launch(
 ) -> None:
     """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured."""
     from search_spaces.schema import load_study_file
-    from study.run import prepare
+    from study.running.run import prepare
     from study.storage.directory import exists, find
 
     go_to(address)
@@ -84,7 +84,7 @@ def launch(
 
 def _remarks(asked: StudyFile, directory: StudyDirectory) -> list[str]:
     """What a user should hear before the first trial."""
-    from study.images import remarks_on
+    from study.storage.images import remarks_on
     from trainables.data.check import doubts
 
     split, rows = directory.read_study_file().split.mode, directory.read_split()
@@ -130,7 +130,7 @@ def _run_and_show(directory: StudyDirectory, mlflow: str | None, *, force: bool 
     from rich.console import Console
 
     from study.commands.front import show_end
-    from study.run import run
+    from study.running.run import run
 
     console = Console()
     finished = run(directory, console, mlflow, force=force)

@@ -51,12 +51,12 @@ def report(
 
 def _result(directory: StudyDirectory) -> StudyResult:
     from analysis.report_figures import StudyResult
-    from study.examples import examples_of, finite_differences_of
-    from study.front import data_of, front_of
-    from study.retrain import retrained_tables
+    from study.looking.examples import examples_of, finite_differences_of
+    from study.looking.front_files import data_of, front_of
+    from study.repeating.retrain import retrained_tables
+    from study.repeating.suite_tasks import audit_study
     from study.storage.reading import read_object_if_any
     from study.storage.summaries import summarise
-    from study.suite import audit_study
     from trainables.objectives import DEFAULT_ATTACK
     from trainables.record import SCORES, read_scores
 
@@ -111,7 +111,7 @@ def _object(value: object) -> dict[str, Any]:
 
 def _commands(directory: StudyDirectory) -> list[str]:
     """What makes the study again, from the complete study file in its folder."""
-    from study.front import read_confirmed
+    from study.looking.front_files import read_confirmed
 
     again = f"{directory.name}-again"
     commands = [shlex.join(["nt-study", "launch", f"{directory.name}/study.yaml", "--name", again])]

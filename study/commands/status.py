@@ -143,7 +143,7 @@ def _facts(directory: StudyDirectory, *, with_trials: bool) -> dict[str, Any]:
 
 def _best(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, Any]:
     """The front so far, as far as there is one."""
-    from study.front import front_of
+    from study.looking.front_files import front_of
 
     try:
         found = front_of(directory, trials)

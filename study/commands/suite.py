@@ -26,9 +26,9 @@ def suite(
     """Run the full attack suite on a study's finished trials, add it to their records, and audit the result."""
     from rich.console import Console
 
-    from study.run import run_suite_of
+    from study.repeating.suite_tasks import Extent
+    from study.running.run import run_suite_of
     from study.storage.directory import find
-    from study.suite import Extent
 
     go_to(address)
     extent = next((known for known in get_args(Extent) if known == on), None)
@@ -44,9 +44,9 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Say of each finished trial whether its robustness is to be believed, or its gradients may be masked."""
+    from study.repeating.suite_tasks import audit_study
     from study.storage.directory import find
     from study.storage.summaries import summarise
-    from study.suite import audit_study
 
     directory = find(studies, name)
     trials = [trial for trial in summarise(directory) if trial.state == "complete"]
@@ -115,8 +115,8 @@ def build(
     studies: StudiesOption = STUDIES,
 ) -> None:
     """Make the black-box adversaries that a study's suite needs, so that attacking a trial costs one forward pass."""
+    from study.repeating.suite_tasks import make_adversaries
     from study.storage.directory import find
-    from study.suite import make_adversaries
     from trainables.config import BASELINE
     from trainables.files import default_cache_dir
     from trainables.record import SCORES

@@ -32,11 +32,11 @@ def sweep(
     """
     from rich.console import Console
 
-    from study.run import prepare
+    from study.repeating.sweep import Parameter, is_same, sweep_file
+    from study.repeating.sweep import sweep as run_sweep
+    from study.running.run import prepare
     from study.storage.directory import exists, find
     from study.storage.mirror import place_of
-    from study.sweep import Parameter, is_same, sweep_file
-    from study.sweep import sweep as run_sweep
 
     go_to(address)
     chosen = next((known for known in get_args(Parameter) if known == parameter), None)

@@ -15,10 +15,10 @@ from search_spaces.schema import did_you_mean
 from study.errors import StudyError
 from study.export.model_card import model_card
 from study.export.reading import CONFIG, FORMAT, VERSION, load_exported, read_config
-from study.front import front_of
-from study.images import SPLIT
+from study.export.seen import SPLIT
+from study.looking.front_files import front_of
+from study.repeating.suite_tasks import attacks_of, read_trial_config
 from study.storage.directory import StudyDirectory
-from study.suite import attacks_of, read_trial_config
 from trainables.config import TrialConfig, trial_config_from_dict
 from trainables.models.scorer import Scorer
 from trainables.record import SCORES

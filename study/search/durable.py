@@ -22,14 +22,14 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.schema import StudyFile
-from study.actor import FAILED
 from study.errors import StudyError
 from study.known import is_known, remember
+from study.running.actor import FAILED
+from study.running.unpickled import Unpickled
 from study.search.journal import JournalStorage
 from study.search.samplers import BASELINE_VALUES, LAST_VALUES, MIXTURE_VALUES, SAMPLERS, distributions
 from study.storage.directory import StudyDirectory
 from study.storage.summaries import read_epochs
-from study.unpickled import Unpickled
 from trainables.config import BASELINE
 from trainables.objectives import measure, objective
 from trainables.record import SCORES, read_scores

@@ -8,10 +8,10 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search_spaces.schema import StudyFile
+from study.running.unpickled import Unpickled
 from study.search.halving import ParetoHalving
 from study.storage.directory import StudyDirectory
 from study.storage.summaries import read_epochs
-from study.unpickled import Unpickled
 from trainables.config import BASELINE, in_order
 from trainables.objectives import objective
 

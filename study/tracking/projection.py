@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.front import Front
-from study.front import front_of, refresh_front
+from study.looking.front_files import front_of, refresh_front
 from study.storage.directory import StudyDirectory
 from study.storage.reading import UnreadableFileError, read_object_if_any
 from study.storage.summaries import TrialSummary, searched_parameters, summarise_trial, trial_folders

@@ -16,7 +16,7 @@ from PIL import Image
 
 from analysis.front import Front, TrialPoint
 from study.export.writing import model_config, pick_points, write_model
-from study.front import front_of
+from study.looking.front_files import front_of
 from study.storage.directory import StudyDirectory
 from study.tracking.tracker import errors_explained, open_for_reading, store_of
 

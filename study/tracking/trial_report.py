@@ -71,7 +71,7 @@ def scores_figure(directory: StudyDirectory, trial: TrialSummary) -> Figure:
 def examples_figure(directory: StudyDirectory, trial: TrialSummary) -> Figure:
     """A few test images, clean, attacked, and the difference amplified, with their scores. The same for all trials."""
     from analysis.figures.images import example_grid
-    from study.examples import examples_of  # here: it needs torch, and what only records a study does not
+    from study.looking.examples import examples_of  # here: it needs torch, and what only records a study does not
 
     return example_grid(examples_of(directory, trial.trial))
 

@@ -20,7 +20,7 @@ from ports import free_port
 from analysis.figures.panel import Points
 from analysis.figures.pareto import pareto_panel
 from analysis.front import Front
-from study.front import front_of
+from study.looking.front_files import front_of
 from study.storage.directory import StudyDirectory
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 from written_study import write_study
 
 from study.commands.report import report
-from study.dial import best_of, read_wish
-from study.front import front_of
+from study.looking.front_files import front_of
+from study.mixing.dial import best_of, read_wish
 from study.storage.directory import find
 
 

@@ -20,7 +20,7 @@ from search_spaces.schema import load_study_file
 from study.storage.directory import create
 from study.cluster.session import start_ray
 from study.search.durable import DurableSearch, open_optuna
-from study.tuner import run_trials
+from study.running.tuner import run_trials
 
 
 class Notes(tune.Trainable):

@@ -18,7 +18,7 @@ PREPARE = """
 import sys
 from pathlib import Path
 from search_spaces.schema import load_study_file
-from study.run import prepare
+from study.running.run import prepare
 
 overrides = {"data": sys.argv[1], "split": {"mode": "authors"}, "skip_unreadable": True}
 prepare(Path(sys.argv[2]), "livec", load_study_file("hyperiqa", preset="smoke", overrides=overrides))

@@ -31,7 +31,7 @@ from written_study import write_study
 
 from search_spaces.schema import StudyFile, load_study_file
 from study import cli
-from study.front import front_of
+from study.looking.front_files import front_of
 from study.storage.directory import StudyDirectory
 from study.storage.summaries import summarise
 from study.tracking.registry import register

@@ -15,7 +15,7 @@ from written_study import write_study
 from analysis.front import doubt_of
 from study.commands.front import show_end
 from study.export.model_card import model_card
-from study.front import front_of
+from study.looking.front_files import front_of
 from study.storage.directory import StudyDirectory
 from study.tracking.registry import aliases_of
 from study.tracking.study_report import describe

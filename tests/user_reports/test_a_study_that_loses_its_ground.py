@@ -12,7 +12,7 @@ from rich.console import Console
 
 from search_spaces.schema import load_study_file
 from study.errors import StudyError
-from study.run import _trouble_explained, run
+from study.running.run import _trouble_explained, run
 from study.search import durable
 from study.storage.directory import StudyDirectory, create
 from trainables.config import BASELINE

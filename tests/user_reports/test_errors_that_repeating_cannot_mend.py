@@ -8,7 +8,7 @@ import pytest
 from ray.tune.search import Searcher
 from written_study import write_study
 
-from study.actor import FAILED, is_permanent
+from study.running.actor import FAILED, is_permanent
 from study.search.durable import DurableSearch, open_optuna
 from study.storage.directory import StudyDirectory
 from trainables.train import DivergedError

@@ -16,8 +16,8 @@ from release_fixtures import write_image, write_manifest
 
 from search_spaces.schema import StudyFile, load_study_file
 from study.errors import StudyError
-from study.ready import check_room, first_model, with_split
-from study.run import prepare
+from study.running.ready import check_room, first_model, with_split
+from study.running.run import prepare
 from trainables.data.check import doubts
 from trainables.models import imagenet
 

@@ -16,7 +16,7 @@ from search_spaces.schema import load_study_file
 from search_spaces.yaml_file import StudyFileError
 from study.cluster.submit import command_of
 from study.errors import StudyError
-from study.run import _logging_to
+from study.running.run import _logging_to
 from study.storage.mirror import studies_folder
 from study.tracking.server import Server
 from study.tracking.store import read_link, without_user, write_link
