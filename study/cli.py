@@ -1,4 +1,4 @@
-"""`nt-study`: every command is a function in `study/commands/`, listed here."""
+"""`nt-study`: every command is a function in `study/commands/`, listed in its `menu.py`."""
 
 from __future__ import annotations
 
@@ -13,33 +13,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     import typer
-
-COMMANDS = {
-    "launch": "study.commands.launch",
-    "resume": "study.commands.launch",
-    "stop": "study.commands.stop",
-    "status": "study.commands.status",
-    "list": "study.commands.status",
-    "confirm": "study.commands.confirm",
-    "blend": "study.commands.blend",
-    "sweep": "study.commands.sweep",
-    "front": "study.commands.front",
-    "attack": "study.commands.attack",
-    "score": "study.commands.export",
-    "export": "study.commands.export",
-    "register": "study.commands.register",
-    "ui": "study.commands.ui",
-    "sync": "study.commands.sync",
-    "compare": "study.commands.compare",
-    "report": "study.commands.report",
-    "data check": "study.commands.data",
-    "cluster check": "study.commands.cluster",
-    "suite": "study.commands.suite",
-    "audit": "study.commands.suite",
-    "surrogate train": "study.commands.suite",
-    "adversaries build": "study.commands.suite",
-}
-"""Command -> the module whose function of that name (its last word; `list_` for `list`) runs it."""
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended."""
@@ -70,40 +43,49 @@ def _run() -> None:
     # What Pillow warns of names no file, and what it refuses is said with the file's name.
     warnings.filterwarnings("ignore", module="PIL")
     app = _app()
+    from study.commands.verbosity import shows_tracebacks
+
     home = str(Path.home())
     sys.argv[1:] = [_HOME.sub(lambda found: (found[1] or "") + home, argument) for argument in sys.argv[1:]]
     try:
         app()
     except (StudyError, StudyFileError, ValueError) as error:
-        if os.environ.get("NT_STUDY_DEBUG"):
+        if shows_tracebacks():
             raise
         sys.exit(_refused(str(error)))
     except OSError as error:
-        if error.filename is None or os.environ.get("NT_STUDY_DEBUG"):
+        if error.filename is None or shows_tracebacks():
             raise
         sys.exit(_refused(f"{error.filename} cannot be used: {error.strerror}"))
 
 
 def _app() -> typer.Typer:
-    import importlib
-
     import typer
+
+    from study.commands.menu import COMMANDS, GROUPS, PANELS, examples_of, exit_codes, function_of
+    from study.commands.pages import Group, Page, top
+    from study.commands.verbosity import with_verbosity
 
     app = typer.Typer(
         name="nt-study",
+        cls=Group,
         help="Studies of adversarially robust no-reference image quality models: what robustness costs, what to ship.",
+        epilog=exit_codes(),
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(top)
     groups = {"": app}
-    for name, module in COMMANDS.items():
-        group, _, command = name.rpartition(" ")
+    for name, command in sorted(COMMANDS.items(), key=lambda item: PANELS.index(item[1].panel)):
+        group, _, word = name.rpartition(" ")
         if group not in groups:
+            purpose, panel = GROUPS[group]
             groups[group] = typer.Typer(no_args_is_help=True)
-            app.add_typer(groups[group], name=group)
-        function = "list_" if command == "list" else command
-        groups[group].command(command)(getattr(importlib.import_module(module), function))
+            app.add_typer(groups[group], name=group, help=purpose, rich_help_panel=panel)
+        place = groups[group].command(
+            word, cls=Page, epilog=examples_of(command), rich_help_panel=None if group else command.panel
+        )
+        place(with_verbosity(function_of(name)))
     return app
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import DeviceOption, JsonOption, SwinScaleOption, print_json
+from study.commands.options import SPLIT_HELP, DeviceOption, JsonOption, SwinScaleOption, print_json, terminal
 from study.errors import StudyError
 from trainables.written import number
 
@@ -31,7 +31,7 @@ def attack(
         str, typer.Option(help="Attacks, separated by commas, with parameters as in ifgsm:steps=3:eps=8/255.")
     ] = "fgsm,ifgsm,noise",
     part: Annotated[str, typer.Option(help="Which part to attack: validation or test.")] = "test",
-    split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
+    split: Annotated[str | None, typer.Option(help=SPLIT_HELP)] = None,
     eps: Annotated[
         str | None,
         typer.Option(metavar="NUMBER", help="Budget of attacks that have one, as in 8/255, in [0, 1] pixel units."),
@@ -161,7 +161,6 @@ def _open(checkpoint: Path, model: str | None = None, swin_scale: str | None = N
 
 
 def _print(found: dict[str, dict[str, float]], title: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -179,4 +178,4 @@ def _print(found: dict[str, dict[str, float]], title: str) -> None:
     for label, metrics in found.items():
         values = [metrics[f"{name}_{role}"] for role in ("mos_attacked", "attacked") for name in METRICS]
         table.add_row(label, *(f"{value:.3f}" for value in values), f"{metrics['r_robustness']:.3f}")
-    Console().print(table)
+    terminal().print(table)

@@ -7,12 +7,21 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import STUDIES, JsonOption, MlflowOption, StudiesOption, print_json, warn
+from study.commands.options import (
+    STUDIES,
+    JsonOption,
+    MlflowOption,
+    StudiesOption,
+    StudyNames,
+    print_json,
+    terminal,
+    warn,
+)
 from study.errors import StudyError
 
 
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names of two studies or more.")],
+    names: StudyNames,
     out: Annotated[Path, typer.Option(help="Folder to write pareto.html and pareto.png to.")] = Path("comparison"),
     record: Annotated[bool, typer.Option("--record", help="Show the plot in MLflow as well.")] = False,
     mlflow: MlflowOption = None,
@@ -52,11 +61,9 @@ def compare(
     if as_json:
         print_json({"studies": [front.to_dict() for front in fronts], "plot": str(out / "pareto.html")})
         return
-    from rich.console import Console
-
     from study.commands.front import front_table
 
-    console = Console()
+    console = terminal()
     for front in fronts:
         console.print(f"\nstudy [bold]{front.study}[/]")
         console.print(front_table(front))

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from study.commands.options import JsonOption, print_json
+from study.commands.options import SPLIT_HELP, JsonOption, print_json
 
 
 def check(
     spec: Annotated[str, typer.Argument(help="photos, livec:/path, koniq10k:/path, csv:/path/manifest.csv, …")],
     seed: Annotated[int, typer.Option(help="Seed of the split that is shown.")] = 0,
-    split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
+    split: Annotated[str | None, typer.Option(help=SPLIT_HELP)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look a data set over before a study trusts it: counts, scores, sizes, duplicates, unreadable files, splits."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from study.commands.options import STUDIES, DeviceOption, JsonOption, StudiesOption
+from study.commands.options import STUDIES, DeviceOption, JsonOption, StudiesOption, StudyName, progress_terminal
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Format(StrEnum):
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    name: StudyName,
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
     pick: Annotated[
         str | None,
@@ -64,18 +64,16 @@ def export(
 
 def _dialled(directory: StudyDirectory, at: str) -> str:
     """The name of the model that `at` asks for, once it has been said what it reaches."""
-    from rich.console import Console
-
     from study.mixing.dial import model_at
 
-    console = Console(stderr=True)
+    console = progress_terminal(stderr=True)
     point = model_at(directory, at, console)
     objectives = directory.read_study_file().objectives
     reached = "; ".join(
         f"{split}: " + ", ".join(f"{name} {point.metrics(split)[name]:.3f}" for name in objectives)
         for split in ("validation", "test")
     )
-    console.print(f"{point.trial} ({point.setting}) meets {at} on validation. {reached}", highlight=False)
+    print(f"{point.trial} ({point.setting}) meets {at} on validation. {reached}", file=sys.stderr)
     return point.trial
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from study.commands.options import STUDIES, JsonOption, StudiesOption, print_json, warn
+from study.commands.options import STUDIES, JsonOption, StudiesOption, StudyName, print_json, terminal, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,13 +16,11 @@ if TYPE_CHECKING:
 
 
 def front(
-    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    name: StudyName,
     studies: StudiesOption = STUDIES,
     as_json: JsonOption = False,
 ) -> None:
     """Show a study's Pareto front: chosen on validation, reported on test."""
-    from rich.console import Console
-
     from study.looking.front_files import front_of, read_confirmed
     from study.storage.directory import find
     from study.storage.summaries import summarise
@@ -37,7 +33,7 @@ def front(
     if as_json:
         print_json(found.to_dict() | {"confirmed": confirmed})
         return
-    console = Console()
+    console = terminal()
     console.print(front_table(found))
     _print_doubt(found, console)
     if confirmed["trials"]:

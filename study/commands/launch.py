@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, SwinScaleOption, go_to
+from study.commands.options import (
+    SPLIT_HELP,
+    STUDIES,
+    AddressOption,
+    MlflowOption,
+    StudiesOption,
+    StudyName,
+    SwinScaleOption,
+    go_to,
+    progress_terminal,
+    terminal,
+)
 from study.errors import StudyError
 from trainables.written import number
 
@@ -23,7 +34,7 @@ def launch(
     preset: Annotated[str | None, typer.Option(help="demo, smoke, laptop, gpu, objectives or paper.")] = None,
     size: Annotated[str | None, typer.Option(help="Size of the network: small, mobile or paper.")] = None,
     data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
-    split: Annotated[str | None, typer.Option(help="How images are dealt: content, random, authors or given.")] = None,
+    split: Annotated[str | None, typer.Option(help=SPLIT_HELP)] = None,
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
     weights: Annotated[Path | None, typer.Option(help="Published checkpoint to start from; DBCNN: scnn.pkl.")] = None,
     swin_scale: SwinScaleOption = None,
@@ -103,7 +114,7 @@ def _remarks(asked: StudyFile, directory: StudyDirectory) -> list[str]:
 
 
 def resume(
-    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    name: StudyName,
     trials: Annotated[str | None, typer.Option(help="A new number of trials, or +N more.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the failed points again.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on although code or study file have changed.")] = False,
@@ -127,20 +138,15 @@ def resume(
 
 
 def _run_and_show(directory: StudyDirectory, mlflow: str | None, *, force: bool = False) -> None:
-    from rich.console import Console
-
     from study.commands.front import show_end
     from study.running.run import run
 
-    console = Console()
-    finished = run(directory, console, mlflow, force=force)
+    finished = run(directory, progress_terminal(), mlflow, force=force)
     if not finished:
         remedy = directory.command("resume")
-        console.print(
-            f"\nstudy {directory.name!r} is not finished; continue it with: {remedy}", highlight=False, soft_wrap=True
-        )
+        print(f"\nstudy {directory.name!r} is not finished; continue it with: {remedy}")
         raise typer.Exit(130)
-    show_end(directory, console)
+    show_end(directory, terminal())
 
 
 def _range(name: str, text: str | None) -> dict[str, float] | None:

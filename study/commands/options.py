@@ -7,9 +7,17 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from study.commands.verbosity import shows_progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 1000
+"""Columns of what is not shown on a terminal."""
 
 
 def _studies_folder(place: str) -> Path:
@@ -18,6 +26,21 @@ def _studies_folder(place: str) -> Path:
     return studies_folder(place)
 
 
+def _study_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The studies that a half-written name may be of, for the shell's completion; of a bucket none, for it is far."""
+    studies = Path(ctx.params.get("studies") or os.environ.get("NT_STUDIES") or STUDIES)
+    found = (file.parent.name for file in sorted(studies.glob("*/study.yaml")))
+    return [name for name in found if name.startswith(incomplete)]
+
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.", autocompletion=_study_names)]
+AnyStudyName = Annotated[
+    str | None,
+    typer.Argument(metavar="STUDY", help="Name of a study; every study when left out.", autocompletion=_study_names),
+]
+StudyNames = Annotated[
+    list[str], typer.Argument(metavar="STUDY…", help="Names of the studies.", autocompletion=_study_names)
+]
 StudiesOption = Annotated[
     Path,
     typer.Option(
@@ -47,7 +70,25 @@ AddressOption = Annotated[
         envvar="RAY_ADDRESS",
     ),
 ]
+SPLIT_HELP = "How images are divided into training, validation and test: content, random, authors or given."
 STUDIES = Path("studies")
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    """Where results are shown. In a pipe or a file no line is broken for a terminal that is not there."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
+    return console
+
+
+def progress_terminal(*, stderr: bool = False) -> Console:
+    """Where progress is shown; nowhere with `-q`."""
+    console = terminal(stderr=stderr)
+    console.quiet = not shows_progress()
+    return console
 
 
 def go_to(address: str | None) -> None:

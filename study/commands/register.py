@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import STUDIES, JsonOption, MlflowOption, StudiesOption, print_json
+from study.commands.options import STUDIES, JsonOption, MlflowOption, StudiesOption, StudyName, print_json
 
 
 def register(
-    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    name: StudyName,
     pick: Annotated[str, typer.Option(help="knee, most-accurate, most-robust, front, or a trial's name.")] = "front",
     mlflow: MlflowOption = None,
     studies: StudiesOption = STUDIES,

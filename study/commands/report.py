@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import STUDIES, StudiesOption, warn
+from study.commands.options import STUDIES, StudiesOption, StudyNames, warn
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    names: Annotated[list[str], typer.Argument(help="Names of the studies.")],
+    names: StudyNames,
     out: Annotated[Path, typer.Option(help="Folder to write report.html, findings.md, tables and figures to.")],
     records: Annotated[
         Path | None, typer.Option(help="Keep the studies' records (no weights) here, and report from them.")

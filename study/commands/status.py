@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from study.commands.options import STUDIES, JsonOption, StudiesOption, print_json, warn
+from study.commands.options import STUDIES, AnyStudyName, JsonOption, StudiesOption, print_json, terminal, warn
 
 if TYPE_CHECKING:
     from study.storage.directory import StudyDirectory
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(help="Name of the study; every study when left out.")] = None,
+    name: AnyStudyName = None,
     studies: StudiesOption = STUDIES,
     as_json: JsonOption = False,
 ) -> None:
@@ -30,10 +28,9 @@ def status(
     if as_json:
         print_json(facts)
         return
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = terminal()
     running = facts["owner"]
     console.print(
         f"study [bold]{name}[/] of {facts['baseline']} on {facts['data']}: "

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import STUDIES, StudiesOption
+from study.commands.options import STUDIES, StudiesOption, StudyName
 from study.errors import StudyError
 
 
 def stop(
-    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    name: StudyName,
     wait: Annotated[float, typer.Option(help="Seconds to wait for its end.", min=0)] = 120.0,
     studies: StudiesOption = STUDIES,
 ) -> None:

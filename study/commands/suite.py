@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from study.commands.options import STUDIES, AddressOption, JsonOption, StudiesOption, go_to, print_json
+from study.commands.options import (
+    STUDIES,
+    AddressOption,
+    JsonOption,
+    StudiesOption,
+    StudyName,
+    go_to,
+    print_json,
+    progress_terminal,
+)
 from study.errors import StudyError
 from trainables.config import Size
 
@@ -18,14 +27,12 @@ SURROGATE_NAMES = {"paq2piq": "paq2piq", "resnet50": "resnet50_substitute"}
 
 
 def suite(
-    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    name: StudyName,
     on: Annotated[str, typer.Option(help="Which trials, beside the baseline: reported, front or all.")] = "front",
     studies: StudiesOption = STUDIES,
     address: AddressOption = None,
 ) -> None:
     """Run the full attack suite on a study's finished trials, add it to their records, and audit the result."""
-    from rich.console import Console
-
     from study.repeating.suite_tasks import Extent
     from study.running.run import run_suite_of
     from study.storage.directory import find
@@ -34,12 +41,12 @@ def suite(
     extent = next((known for known in get_args(Extent) if known == on), None)
     if extent is None:
         raise StudyError(f"--on is one of {', '.join(get_args(Extent))}, not {on!r}")
-    run_suite_of(find(studies, name), extent, Console())
+    run_suite_of(find(studies, name), extent, progress_terminal())
     audit(name, studies, as_json=False)
 
 
 def audit(
-    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    name: StudyName,
     studies: StudiesOption = STUDIES,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,7 +118,7 @@ def train(
 
 
 def build(
-    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    name: StudyName,
     studies: StudiesOption = STUDIES,
 ) -> None:
     """Make the black-box adversaries that a study's suite needs, so that attacking a trial costs one forward pass."""

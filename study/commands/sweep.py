@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, go_to
+from study.commands.options import STUDIES, AddressOption, MlflowOption, StudiesOption, go_to, progress_terminal
 from study.errors import StudyError
 from trainables.written import number
 
@@ -30,8 +30,6 @@ def sweep(
 
     Run again, it goes on where it was, or says that it is finished. Its tables and figures: nt-study report NAME.
     """
-    from rich.console import Console
-
     from study.repeating.sweep import Parameter, is_same, sweep_file
     from study.repeating.sweep import sweep as run_sweep
     from study.running.run import prepare
@@ -57,12 +55,11 @@ def sweep(
         with directory.locked():
             directory.write_study_file(directory.read_study_file().model_copy(update=later))
             directory.send()
-    console = Console()
-    if not run_sweep(directory, seeds, console, mlflow):
-        console.print(f"\nsweep {name!r} is not finished; the same command goes on with it")
+    if not run_sweep(directory, seeds, progress_terminal(), mlflow):
+        print(f"\nsweep {name!r} is not finished; the same command goes on with it")
         raise typer.Exit(130)
-    console.print(f"\nsweep {name!r} is finished; its tables and figures:")
-    console.print(f"  {directory.command('report', '--out', 'report')}", highlight=False, soft_wrap=True)
+    print(f"\nsweep {name!r} is finished; its tables and figures:")
+    print(f"  {directory.command('report', '--out', 'report')}")
 
 
 def _numbers(text: str | None) -> list[float]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from study.commands.options import STUDIES, MlflowOption, ProjectOption, StudiesOption, warn
+from study.commands.options import STUDIES, MlflowOption, ProjectOption, StudiesOption, StudyName, warn
 
 
 def sync(
-    name: Annotated[str, typer.Argument(help="Name of the study.")],
+    name: StudyName,
     mlflow: MlflowOption = None,
     project: ProjectOption = None,
     studies: StudiesOption = STUDIES,

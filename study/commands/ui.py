@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from study.commands.options import STUDIES, MlflowOption, StudiesOption
+from study.commands.options import STUDIES, AnyStudyName, MlflowOption, StudiesOption
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def ui(
-    name: Annotated[str | None, typer.Argument(help="Name of a study; every study when left out.")] = None,
+    name: AnyStudyName = None,
     port: Annotated[int, typer.Option(help="Port of the UI on this machine.")] = 5000,
     mlflow: MlflowOption = None,
     studies: StudiesOption = STUDIES,

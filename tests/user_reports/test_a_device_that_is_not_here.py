@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.cli import COMMANDS
+from study.commands.menu import COMMANDS, function_of
 from trainables.devices import devices, usable_device
 
 TAKES_ONE = {"score": ["photo.png"], "attack": []}
@@ -18,12 +17,8 @@ TAKES_ONE = {"score": ["photo.png"], "attack": []}
 
 
 def test_these_are_the_commands_that_take_one() -> None:
-
-    functions = {
-        name: getattr(importlib.import_module(module), "list_" if name == "list" else name.split()[-1])
-        for name, module in COMMANDS.items()
-    }
-    assert {name for name, run in functions.items() if "device" in inspect.signature(run).parameters} == set(TAKES_ONE)
+    takes_one = {name for name in COMMANDS if "device" in inspect.signature(function_of(name)).parameters}
+    assert takes_one == set(TAKES_ONE)
 
 
 @pytest.mark.parametrize("command", TAKES_ONE)
