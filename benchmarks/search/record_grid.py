@@ -74,11 +74,10 @@ class Point:
 def main() -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(record, [Point(seed, BASELINE, 0.0, 0.01) for seed in SEEDS]))
-        chains = [chain(seed) for seed in SEEDS]
-        running = [pool.submit(record_chain, one) for one in chains]
-        list(pool.map(record, [point for seed in SEEDS for point in grid_points(seed)]))
-        for one in running:
-            one.result()
+        # The grid comes first: chains wait for its first trials, and would keep every process from training them.
+        grid = pool.map(record, [point for seed in SEEDS for point in grid_points(seed)])
+        chains = pool.map(record_chain, [chain(seed) for seed in SEEDS])
+        list(itertools.chain(grid, chains))
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(weights_dir().glob("*/*/rows.json"))]
     pd.DataFrame(list(itertools.chain.from_iterable(rows))).to_parquet(GRID, index=False)
 
