@@ -9,12 +9,15 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
+import requests
 from mlflow_records import files_of, runs_of, snapshot
 from PIL import Image
 from ports import free_port
@@ -101,6 +104,29 @@ def test_a_run_that_a_slow_server_made_twice_is_left_once(studies: Path, mlflow_
         client.create_run(made.info.experiment_id, start_time=start, tags=kept)
     sync(directory, mlflow_server.address, project="twice")
     assert snapshot(client, "twice") == before
+
+
+def test_a_trial_costs_few_requests_and_a_second_look_none_of_its_own(
+    studies: Path, mlflow_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    send = requests.Session.send
+
+    def counted(session: requests.Session, request: requests.PreparedRequest, **options: object) -> requests.Response:
+        asked.append(f"{request.method} {urlsplit(str(request.url)).path}")
+        return send(session, request, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(requests.Session, "send", counted)
+    costs = []
+    for count in (2, 6):
+        directory = write_study(studies / str(count), ends=("complete",) * count)
+        asked.clear()
+        sync(directory, mlflow_server.address, project=f"requests {count}")
+        costs.append(len(asked))
+    assert (costs[1] - costs[0]) / 4 <= 10, Counter(asked)
+    asked.clear()
+    sync(directory, mlflow_server.address, project="requests 6")
+    assert len(asked) <= 6, Counter(asked)
 
 
 def test_epochs_are_metrics_by_step(studies: Path, mlflow_server: Server) -> None:
