@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from search_spaces.schema import StudyFile
+from search_spaces.schema import Resources, StudyFile
 from study.cluster.look import check_nodes
 from study.cluster.resources import check_fits, resources_of_trials
 from study.errors import StudyError
@@ -51,7 +51,7 @@ def start_ray(study_file: StudyFile, studies: Path, stop: Callable[[], bool] = l
     if is_joining:
         _join(address)
     elif not ray.is_initialized():
-        _check_memory(study_file)
+        check_memory(study_file)
         _start_here(study_file)
     wanted = resources_of_trials(study_file)
     check_fits(wanted)
@@ -161,6 +161,17 @@ def _cpus(study_file: StudyFile) -> int | None:
     return max(1, min(int(get_num_cpus()), int(fit)))
 
 
+def trials_at_a_time(study_file: StudyFile, gpus: int) -> int:
+    """How many of the study's trials run at a time on this machine, which has so many `gpus`."""
+    from ray._private.utils import get_num_cpus
+
+    wanted = study_file.resources_per_trial or Resources(cpu=1, gpu=1 if gpus else 0)
+    room = [study_file.trials, study_file.max_concurrent or study_file.trials]
+    room += [int((_cpus(study_file) or get_num_cpus()) // wanted.cpu)] if wanted.cpu else []
+    room += [int(gpus // wanted.gpu)] if wanted.gpu else []
+    return max(1, min(room))
+
+
 def _preloaded(study_file: StudyFile) -> list[str]:
     """Modules for Ray's processes to import as they start, beside the driver's own start: for a trial takes 13 s.
 
@@ -174,7 +185,8 @@ def _preloaded(study_file: StudyFile) -> list[str]:
     )
 
 
-def _check_memory(study_file: StudyFile) -> None:
+def check_memory(study_file: StudyFile) -> None:
+    """StudyError where this machine has not the memory for one trial."""
     needed, free = MEMORY_PER_TRIAL[study_file.size], psutil.virtual_memory().available
     if free < needed:
         raise StudyError(

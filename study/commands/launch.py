@@ -25,6 +25,7 @@ from trainables.written import number
 
 if TYPE_CHECKING:
     from search_spaces.schema import StudyFile
+    from study.running.forecast import Forecast
     from study.storage.directory import StudyDirectory
 
 
@@ -51,6 +52,12 @@ def launch(
     mlflow: MlflowOption = None,
     studies: StudiesOption = STUDIES,
     address: AddressOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would run, how long, how much disk, and what is missing.")
+    ] = False,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="With --dry-run: what an hour of this machine costs, to say the sum.")
+    ] = None,
     or_show: Annotated[bool, typer.Option("--or-show", help="If the study exists, continue or show it.")] = False,
 ) -> None:
     """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured."""
@@ -84,6 +91,11 @@ def launch(
         overrides |= {"space": space, "first_points": []}
     study_file = load_study_file(study, preset=preset, overrides=overrides)
     name = name or study_file.baseline
+    if dry_run:
+        _foretell(studies, name, study_file, price)
+        return
+    if price is not None:
+        raise StudyError("--price is for --dry-run, which says what a study would cost; add it, or leave --price out")
     if or_show and exists(studies, name):
         _run_and_show(find(studies, name), mlflow)
     else:
@@ -91,6 +103,52 @@ def launch(
         for remark in _remarks(study_file, directory):
             print(f"nt-study: {remark}", file=sys.stderr)
         _run_and_show(directory, mlflow)
+
+
+def _foretell(studies: Path, name: str, study_file: StudyFile, price: float | None) -> None:
+    """Print what the study would be; exit code 2 where something is missing, all of which is then named."""
+    from study.running.forecast import forecast
+    from study.running.ready import look_over
+
+    progress = progress_terminal(stderr=True)
+    problems: list[str] = []
+    with progress.status("looking at study file, weights and images …"):
+        ready = look_over(studies, name, study_file, problems)
+    if ready is None:
+        raise StudyError("; and ".join(dict.fromkeys(problems)))
+    with progress.status("timing a step of each kind …"):
+        found = forecast(ready)
+    for line in _forecast_lines(found, studies, ready.study_file, price):
+        print(line)
+
+
+def _forecast_lines(found: Forecast, studies: Path, study_file: StudyFile, price: float | None) -> list[str]:
+    from study.running.ready import free_in
+    from study.running.words import clock
+
+    parts = ", ".join(
+        f"{found.images[part]} {part}" for part in ("train", "validation", "test") if part in found.images
+    )
+    mixtures = f", then up to {study_file.mixtures} mixtures" if study_file.mixtures else ""
+    early = ", unless they are stopped early" if study_file.scheduler.name != "none" else ""
+    free = free_in(studies)
+    lines = [
+        f"would run: {study_file.baseline} ({study_file.size}), the λ=0 baseline and {found.trials} trials{mixtures}, "
+        f"{found.at_a_time} at a time on this machine ({found.device})",
+        f"images: {study_file.data}: {parts}",
+        f"time: about {clock(found.seconds)}{early} (the baseline {clock(found.baseline_seconds)}, a trial "
+        f"{clock(found.trial_seconds)}, of which {clock(found.record_seconds)} to attack and score it; "
+        f"{found.step_seconds:.2g} s for a step of {found.batch_size} views)",
+    ]
+    if found.suite_seconds:
+        lines.append(
+            f"of this, the full suite (full_suite: {study_file.full_suite}) takes up to {clock(found.suite_seconds)}; "
+            "what its black-box attacks are made on comes on top"
+        )
+    lines.append(f"disk: up to {found.bytes / 1e9:.2g} GB" + (f"; {free / 1e9:.3g} GB are free" if free else ""))
+    if price is not None:
+        lines.append(f"money: about {found.seconds / 3600 * price:.2f}, at {price:g} an hour")
+    return [*lines, "nothing is missing, and nothing was started"]
 
 
 def _remarks(asked: StudyFile, directory: StudyDirectory) -> list[str]:

@@ -30,6 +30,7 @@ COMMANDS = {
         examples=(
             "launch hyperiqa --preset demo --name mine",
             "launch hyperiqa --preset laptop --data csv:ratings.xlsx",
+            "launch hyperiqa --preset laptop --data csv:ratings.xlsx --dry-run",
             "launch hyperiqa --preset paper --data livec:/data/ChallengeDB_release",
             "launch study.yaml --trials 24 --lam 1e-6:1e-3",
         ),

@@ -16,6 +16,7 @@ from rich.text import Text
 from search_spaces.schema import StudyFile
 from study.running.actor import FAILED
 from study.running.unpickled import Unpickled
+from study.running.words import clock
 from study.storage.summaries import TrialSummary
 from trainables.config import BASELINE, in_order
 
@@ -172,9 +173,3 @@ def _row_of(trial: TrialSummary) -> _Row:
 
 def _any_point(study_file: StudyFile) -> dict[str, float]:
     return {name: axis.low for name, axis in study_file.space.items()}
-
-
-def clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -17,10 +17,9 @@ from search_spaces.schema import StudyFile
 from study.cluster.session import start_ray
 from study.cluster.watch import watched
 from study.errors import StudyError
-from study.storage.directory import StudyDirectory, check_new, create
+from study.storage.directory import StudyDirectory, create
 from study.storage.frozen import check_unchanged, environment_of
 from trainables.config import BASELINE
-from trainables.seeding import derive_seed
 from trainables.trust import LogFormatter
 
 if TYPE_CHECKING:
@@ -30,33 +29,14 @@ if TYPE_CHECKING:
 
 def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here."""
-    from study.running.ready import check_attack_files, check_images, check_room, check_split, first_model, with_split
-    from trainables.attacks import check_suite, check_trial_attacks
-    from trainables.data import check_labels, open_dataset
-    from trainables.data.split import MosScale, split_table
+    from study.running.ready import look_over
+    from trainables.data.split import MosScale
 
-    check_new(studies, name)
-    study_file = study_file.with_typed_parameters()
-    check_trial_attacks(study_file.attacks)
-    check_attack_files(study_file)
-    check_suite(study_file.attacks | study_file.suite)
-    check_split(study_file, check_labels(study_file.data))
-    model = first_model(study_file)
-    check_room(study_file, model, studies)
-    images = open_dataset(study_file.data, skip_unreadable=study_file.skip_unreadable)
-    study_file = with_split(study_file, images.table)
-    rows = split_table(
-        images.table,
-        seed=derive_seed(study_file.seed, "split"),
-        fractions=study_file.split.fractions,
-        mode=study_file.split.mode,
-    )
-    check_images(study_file, model, images, rows)
-    scale = MosScale.of_training(rows)
-    rows = rows.assign(raw_mos=rows["mos"], mos=scale.normalise(rows["mos"].to_numpy()))
-    from study.search.durable import check_storage  # Ray Tune takes seconds, which a refusal need not cost
-
-    check_storage(StudyDirectory(studies / name), study_file)
+    ready = look_over(studies, name, study_file)
+    assert ready is not None
+    study_file, images = ready.study_file, ready.images
+    scale = MosScale.of_training(ready.rows)
+    rows = ready.rows.assign(raw_mos=ready.rows["mos"], mos=scale.normalise(ready.rows["mos"].to_numpy()))
     start_ray(study_file, studies)
     counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}
     environment = environment_of(study_file, images, scale, counts)
