@@ -83,6 +83,11 @@ COMMANDS = {
         examples=("score knee photo.jpg folder/", "score knee folder/ --out scores.csv"),
     ),
     "register": Command(module="register", panel=TAKE_HOME, examples=("register mine", "register mine --pick knee")),
+    "doctor": Command(
+        module="doctor",
+        panel=SET_UP,
+        examples=("doctor", "doctor --json", "doctor --mlflow http://mlflow.example.org:5000"),
+    ),
     "sync": Command(
         module="sync", panel=SET_UP, examples=("sync mine", "sync mine --mlflow http://mlflow.example.org:5000")
     ),
@@ -109,7 +114,7 @@ GROUPS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "done, and something is amiss: an image without a score, a cluster file to mend",
+    1: "done, and something is amiss: an image without a score, a machine or cluster file to mend",
     2: "not done; the message says what is wrong and what to do",
     130: "interrupted; what was finished is kept, and the next command printed",
 }
