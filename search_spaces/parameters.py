@@ -32,6 +32,30 @@ def typed_attack(label: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     return typed
 
 
+def parse_attacks(text: str, eps: str | float | None = None, seed: int | None = None) -> dict[str, dict[str, Any]]:
+    """`fgsm,ifgsm:steps=3` -> label -> {"name": …, parameters}.
+
+    eps, seed: for every attack that has such a parameter and does not set it. The label is the name, or the whole entry
+    where the name is taken; `_best` is added where the best iterate is kept. Raises ValueError as `typed_suite`.
+    """
+    chosen: dict[str, dict[str, Any]] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, *settings = entry.split(":")
+        params: dict[str, Any] = {}
+        for setting in settings:
+            key, is_set, value = setting.partition("=")
+            if not is_set:
+                raise ValueError(f"{setting!r} in the attack {entry!r} sets no parameter; write name:parameter=value")
+            params[key] = value
+        for parameter, common in (("eps", eps), ("seed", seed)):
+            if common is not None and parameter in parameters_of(name):
+                params.setdefault(parameter, common)
+        attack = typed_attack(entry, {"name": name, **params})
+        label = f"{name}_best" if attack.get("best_iterate") else name
+        chosen[entry if label in chosen else label] = attack
+    return chosen
+
+
 def typed_loss(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """A loss's parameters in their types. ValueError, one sentence, for an unknown loss, parameter or a wrong value."""
     create_loss(name)

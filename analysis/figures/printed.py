@@ -68,7 +68,7 @@ def to_matplotlib(panels: Sequence[Panel], columns: int = 1, width: float = COLU
         FigureCanvasAgg(figure)
         grid = list(figure.subplots(rows, columns, squeeze=False).ravel())
         for axes, panel in zip(grid, panels, strict=False):
-            _draw(axes, panel)
+            draw(axes, panel)
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
         scale = next((panel.color_scale for panel in panels if panel.color_scale), None)
@@ -90,7 +90,8 @@ def to_png(figure: Figure, *, is_drawing: bool = True) -> bytes:
     return smaller.getvalue()
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def draw(axes: Axes, panel: Panel) -> None:
+    """Draw one panel into axes of the caller's; legend and colour bar are the figure's."""
     x_label, y_label = textwrap.fill(panel.x_label, LABEL_WIDTH), textwrap.fill(panel.y_label, LABEL_HEIGHT)
     axes.set(xlabel=x_label, ylabel=y_label, title=panel.title)
     if panel.x_log:

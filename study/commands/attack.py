@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from study.commands.options import SPLIT_HELP, DeviceOption, JsonOption, SwinScaleOption, print_json, terminal
 from study.errors import StudyError
-from trainables.written import number
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from study.export.seen import Seen
     from trainables.data.image_set import ImageSet
-    from trainables.models.scorer import Scorer
 
 METRICS = ("rmse", "srocc", "plcc", "krocc")
 
@@ -53,6 +51,8 @@ def attack(
     one; uap:perturbation=FILE.png takes a published perturbation. Images that a trial or an export was made with keep
     the parts they had in its study, so that it is attacked on none that it was trained on.
     """
+    from search_spaces.parameters import parse_attacks
+    from study.export.opening import open_checkpoint
     from study.export.seen import seen_by
     from study.storage.images import remarks_on
     from trainables.data import open_dataset
@@ -66,8 +66,8 @@ def attack(
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)  # before hours of attacks have nowhere to go
     place = usable_device(device)
-    chosen = _parse(attacks, eps, seed)
-    scorer = _open(checkpoint, model, swin_scale).to(place)
+    chosen = parse_attacks(attacks, eps, seed)
+    scorer = open_checkpoint(checkpoint, model, swin_scale).to(place)
     seen = seen_by(checkpoint)
     data = data or (seen.data if seen is not None else "photos")
     images = open_dataset(data, skip_unreadable=skip_unreadable)
@@ -81,7 +81,7 @@ def attack(
         chosen,
         images.store,
         rows[rows["split"].isin(("train", part))],
-        None if baseline is None else _open(baseline).to(place),
+        None if baseline is None else open_checkpoint(baseline).to(place),
         size="small",
         cache_dir=default_cache_dir(),
         device=place,
@@ -114,50 +114,6 @@ def _dealt(images: ImageSet, seen: Seen | None, split: str | None, seed: int) ->
     if split is not None:
         raise StudyError(f"the model's study has split {images.spec} already; drop --split")
     return locate(seen.split[seen.split["sha256"].isin(images.table["sha256"])], images.table, spec=images.spec)
-
-
-def _parse(text: str, eps: str | None, seed: int) -> dict[str, dict[str, Any]]:
-    """`fgsm,ifgsm:steps=3` -> label -> {"name": …, parameters}.
-
-    The label is the name, or the whole entry where the name is taken; `_best` is added where the best iterate is kept.
-    """
-    from search_spaces.parameters import typed_attack
-    from trainables.attacks import parameters_of
-
-    chosen: dict[str, dict[str, Any]] = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        name, *settings = entry.split(":")
-        params: dict[str, Any] = {}
-        for setting in settings:
-            key, is_set, value = setting.partition("=")
-            if not is_set:
-                raise StudyError(f"{setting!r} in --attacks {entry!r} sets no parameter; write name:parameter=value")
-            params[key] = value
-        for parameter, common in (("eps", eps), ("seed", seed)):
-            if common is not None and parameter in parameters_of(name):
-                params.setdefault(parameter, common)
-        attack = typed_attack(entry, {"name": name, **params})
-        label = f"{name}_best" if attack.get("best_iterate") else name
-        chosen[entry if label in chosen else label] = attack
-    return chosen
-
-
-def _open(checkpoint: Path, model: str | None = None, swin_scale: str | None = None) -> Scorer:
-    """The model that a checkpoint stands for."""
-    from study.repeating.suite_tasks import read_trial_config
-    from trainables.models.published import load_published
-    from trainables.record import SCORES
-    from trainables.suite import load_trial_model
-
-    if not checkpoint.exists():
-        raise StudyError(f"there is no checkpoint {checkpoint}")
-    if checkpoint.is_file():
-        return load_published(checkpoint, model, swin_scale=None if swin_scale is None else number(swin_scale))
-    if (checkpoint / SCORES).exists() and (checkpoint / "epochs.jsonl").exists():
-        return load_trial_model(read_trial_config(checkpoint), checkpoint)
-    from study.export.reading import load_exported
-
-    return load_exported(checkpoint)
 
 
 def _print(found: dict[str, dict[str, float]], title: str) -> None:

@@ -246,10 +246,4 @@ def _ask_for_trials(directory: StudyDirectory, text: str) -> None:
         number = int(text)
     except ValueError:
         raise StudyError(f"--trials {text!r} is no number; write 24, or +12 for twelve more") from None
-    with directory.locked():
-        study_file = directory.read_study_file()
-        wanted = study_file.trials + number if text.startswith("+") else number
-        if wanted < study_file.trials:
-            raise StudyError(f"study {directory.name!r} already asks for {study_file.trials} trials; it can only grow")
-        directory.write_study_file(study_file.model_copy(update={"trials": wanted}))
-        directory.send()
+    directory.ask_for_trials(number, more=text.startswith("+"))

@@ -124,6 +124,16 @@ class StudyDirectory:
         self.check_there()
         write_atomically(self.path / "study.yaml", study_file.to_yaml().encode())
 
+    def ask_for_trials(self, trials: int, *, more: bool = False) -> None:
+        """Have the study ask for so many NT trials in all, or for so many more. StudyError where that were fewer."""
+        with self.locked():
+            study_file = self.read_study_file()
+            wanted = study_file.trials + trials if more else trials
+            if wanted < study_file.trials:
+                raise StudyError(f"study {self.name!r} already asks for {study_file.trials} trials; it can only grow")
+            self.write_study_file(study_file.model_copy(update={"trials": wanted}))
+            self.send()
+
     def read_launched_file(self) -> StudyFile:
         return read_frozen(self.path / "launched.yaml", f"study {self.name}")
 

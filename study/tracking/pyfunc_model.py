@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import mlflow
-import numpy as np
-import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
-from numpy.typing import NDArray
 
-from study.export.reading import load_exported, read_image, score_pixels
-from trainables.data.decode import decode_image
-
-DATA_URI = "data:image/"
+from study.export.images import as_list, is_path, pixels_of
+from study.export.reading import load_exported, score_pixels
 
 
 class QualityModel(PythonModel):
@@ -40,38 +31,6 @@ class QualityModel(PythonModel):
             score_pixels(self.model, pixels_of(image), Path(image).name if is_path(image) else f"image {row}")
             for row, image in named
         ]
-
-
-def as_list(images: Any) -> Sequence[Any]:
-    """The images, whatever they came in."""
-    if isinstance(images, pd.DataFrame):
-        return images.iloc[:, 0].tolist()
-    return [images] if isinstance(images, str) else list(images)
-
-
-def is_path(image: Any) -> bool:
-    return isinstance(image, (str, Path)) and not str(image).startswith(DATA_URI)
-
-
-def pixels_of(image: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of one image in any of the forms that `QualityModel` takes."""
-    if is_path(image):
-        return read_image(image)
-    if isinstance(image, str):
-        try:
-            return decode_image(base64.b64decode(image.partition(",")[2], validate=True), "the image")[0]
-        except binascii.Error as error:
-            raise ValueError(f"a data URI must hold base64: {error}") from None
-    pixels = np.asarray(image)
-    if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise ValueError(f"an image must be an array (H, W, 3), got shape {pixels.shape}")
-    if np.issubdtype(pixels.dtype, np.floating):
-        if not (pixels.min() >= 0 and pixels.max() <= 1):
-            raise ValueError(f"float pixels must be in [0, 1], got [{pixels.min():g}, {pixels.max():g}]")
-        return np.rint(pixels * 255).astype(np.uint8)
-    if pixels.min() < 0 or pixels.max() > 255:
-        raise ValueError(f"whole-number pixels must be in 0..255, got {pixels.min()}..{pixels.max()}")
-    return pixels.astype(np.uint8)
 
 
 mlflow.models.set_model(QualityModel())

@@ -215,6 +215,8 @@ def at_hand(page: str, demo: StudyDirectory) -> dict[str, Any]:
     """What a page's text says that the reader has."""
     if page == "attacks.md":
         return {"model": create_model("hyperiqa", size="small"), "images": torch.rand(2, 3, 64, 64)}
+    if page == "python.md":
+        return {"images": torch.rand(2, 3, 64, 64)}
     if page == "models.md":
         return {"images": torch.rand(1, 3, 224, 224)}
     if page == "reading-a-front.md":

@@ -9,9 +9,8 @@ from typing import Annotated, Any, get_origin, get_type_hints
 import pytest
 import yaml
 
-from search_spaces.parameters import typed_attack
+from search_spaces.parameters import parse_attacks, typed_attack
 from search_spaces.schema import StudyFile, StudyFileError, load_study_file
-from study.commands.attack import _parse
 from study.commands.launch import _range
 from trainables.attacks import ATTACKS
 from trainables.config import Recipe, Stage
@@ -86,13 +85,13 @@ def test_anything_else_is_one_sentence(overrides: dict[str, Any], message: str) 
 
 
 def test_they_are_numbers_on_the_command_line() -> None:
-    chosen = _parse("ifgsm:eps=8/255:steps=3,noise,apgd:restarts=2", "5e-3", 7)
+    chosen = parse_attacks("ifgsm:eps=8/255:steps=3,noise,apgd:restarts=2", "5e-3", 7)
     assert chosen == {
         "ifgsm": {"name": "ifgsm", "eps": 8 / 255, "steps": 3},
         "noise": {"name": "noise", "eps": 0.005, "seed": 7},
         "apgd": {"name": "apgd", "restarts": 2, "eps": 0.005, "seed": 7},
     }
-    assert list(_parse("perceptual:best_iterate=true,perceptual:best_iterate=false", None, 0)) == [
+    assert list(parse_attacks("perceptual:best_iterate=true,perceptual:best_iterate=false", None, 0)) == [
         "perceptual_best",
         "perceptual",
     ]
