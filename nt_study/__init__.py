@@ -38,6 +38,9 @@ _OF_STUDIES = ("Study", "launch", "list_studies", "open_study")
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"nt_study has no {name!r}; it has {', '.join(__all__)}")
+    from nt_study.rooms import check_rooms
+
+    check_rooms()
     return getattr(importlib.import_module("nt_study.studies" if name in _OF_STUDIES else "nt_study.models"), name)
 
 

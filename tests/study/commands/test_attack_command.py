@@ -149,7 +149,7 @@ def test_a_published_checkpoint_is_recognised_and_its_table_printed(
     [
         (["--attacks", "fgms"], "unknown attack 'fgms'; did you mean 'fgsm'"),
         (["--attacks", "fgsm:epsilon=0.1"], "did you mean 'eps'"),
-        (["--attacks", "fgsm:strong"], "'strong' in --attacks 'fgsm:strong' sets no parameter"),
+        (["--attacks", "fgsm:strong"], "'strong' in the attack 'fgsm:strong' sets no parameter"),
         (["--attacks", ""], "at least one attack"),
         (["--attacks", "transfer"], "transfer needs the model to make its images on"),
         (["--attacks", "uap:perturbation=nowhere.png"], "nowhere.png cannot be read"),
