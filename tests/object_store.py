@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +50,10 @@ class ObjectStore:
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def answer(self, answers: bool) -> None:
+        """Whether the server answers; its objects are in memory, so a kill would take them along."""
+        self._process.send_signal(signal.SIGCONT if answers else signal.SIGSTOP)
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()

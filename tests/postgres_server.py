@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -57,9 +58,17 @@ class Postgres:
         password.write_text(PASSWORD, encoding="utf-8")
         password.chmod(0o644)
         self._run("initdb", "--username=postgres", "--auth=scram-sha-256", f"--pwfile={password}", "--no-sync")
+        self.start()
+        return self
+
+    def start(self) -> None:
         options = " ".join(f"-c {setting}" for setting in (*SETTINGS, f"unix_socket_directories={self._folder}"))
         self._run("pg_ctl", "start", "--wait", f"--options=-p {self.port} {options}", f"--log={self._folder / 'log'}")
-        return self
+
+    def kill(self) -> None:
+        """SIGKILL for the server; what it has started ends with it."""
+        number = int((self._folder / "data" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+        os.kill(number, signal.SIGKILL)
 
     def __exit__(self, *_: object) -> None:
         self._run("pg_ctl", "stop", "--mode=immediate")

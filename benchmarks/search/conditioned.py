@@ -51,6 +51,8 @@ WIDTH = 32
 class Dial(nn.Module):
     """λ as all layers see it: two features, whether there is a penalty and how far along log λ it is."""
 
+    features: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("features", torch.zeros(2), persistent=False)
@@ -67,7 +69,7 @@ class Conditioned(nn.Module):
     def __init__(self, norm: nn.BatchNorm2d, dial: Dial) -> None:
         super().__init__()
         self.norm = norm
-        self._dial = [dial]  # in a list: the dial is the model's own, once
+        self._dial = (dial,)  # in a tuple: the dial is a part of the model, once
         self.film = nn.Linear(WIDTH, 2 * norm.num_features)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
@@ -167,9 +169,10 @@ def as_text(table: pd.DataFrame) -> str:
         "| models | fine-tuning epochs | evaluations | validation | test |",
         "|---|---|---|---|---|",
     ]
-    for epochs, of in table.groupby("epochs"):
+    for epochs in EPOCHS:
+        of = table[table["epochs"] == epochs]
         shares = [(models[seed], _points(rows)) for (seed, _), rows in of.groupby(["seed", "draw"])]
-        lines.append(_line("λ as an input, drawn per batch", int(epochs), 1 + len(record_grid.LAMS), shares))
+        lines.append(_line("λ as an input, drawn per batch", epochs, 1 + len(record_grid.LAMS), shares))
     ends = [(one, one.filled(_two_ends(one), 11)) for one in models.values()]
     lines.append(_line("λ=0, the largest λ at the same h, 11 mixtures", EPOCHS[0], 13, ends))
     return "\n".join(lines) + "\n"

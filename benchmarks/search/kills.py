@@ -117,7 +117,15 @@ def problems_of(directory: StudyDirectory, reference: dict[str, list[float]]) ->
     values = optuna_values(directory, found)
     if values != reference:
         found.append(f"objectives differ from the study that was not killed: {values} instead of {reference}")
-    for name in [BASELINE, *reference]:
+    names = [BASELINE, *reference]
+    store = f"sqlite:///{directory.path.parent / 'mlflow.db'}"
+    return found + epochs_problems(directory, names) + mlflow_problems(directory, names, store)
+
+
+def epochs_problems(directory: StudyDirectory, names: list[str]) -> list[str]:
+    """Trials that are not complete on disk, or have not each epoch once."""
+    found = []
+    for name in names:
         rows = (directory.trial(name) / "epochs.jsonl").read_text(encoding="utf-8").splitlines()
         epochs = [json.loads(row)["epoch"] for row in rows]
         wanted = list(range(1, EPOCHS + 1 + (name == BASELINE)))
@@ -126,7 +134,7 @@ def problems_of(directory: StudyDirectory, reference: dict[str, list[float]]) ->
         state = directory.read_json(f"trials/{name}/result.json")["state"]
         if state != "complete":
             found.append(f"{name} is {state} on disk")
-    return found + mlflow_problems(directory, [BASELINE, *reference])
+    return found
 
 
 def optuna_values(directory: StudyDirectory, problems: list[str]) -> dict[str, list[float]]:
@@ -140,10 +148,10 @@ def optuna_values(directory: StudyDirectory, problems: list[str]) -> dict[str, l
     return {trial.user_attrs["trial"]: trial.values for trial in trials}
 
 
-def mlflow_problems(directory: StudyDirectory, names: list[str]) -> list[str]:
+def mlflow_problems(directory: StudyDirectory, names: list[str], store: str) -> list[str]:
     import mlflow
 
-    client = mlflow.MlflowClient(f"sqlite:///{directory.path.parent / 'mlflow.db'}")
+    client = mlflow.MlflowClient(store)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     link = directory.read_json("mlflow.json")
     runs = client.search_runs(experiments, f"tags.`mlflow.parentRunId` = '{link['runs']['']}'", max_results=1000)

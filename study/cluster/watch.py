@@ -19,6 +19,10 @@ import psutil
 
 log = logging.getLogger(__name__)
 
+OWN = {"gcs_server": "Ray's head (its GCS)", "raylet": "Ray's raylet on this machine"}
+"""The processes that a study's own Ray cannot do without, and what they are called in messages."""
+LOOK = 1.0
+"""Seconds between two looks at processes."""
 PERIOD = 5.0
 """Seconds between two questions, and the longest that an answer may take."""
 SILENCES = 4
@@ -31,52 +35,78 @@ FAILED = 2
 
 @contextlib.contextmanager
 def watched(remedy: str, end: Callable[[str], None] | None = None) -> Iterator[None]:
-    """While it is entered, Ray's head and this machine's raylet are watched. Ray must be running.
+    """While it is entered, Ray's head and this machine's raylet are watched: their processes as soon as this one has
+    started them, and whether they answer as soon as Ray runs.
 
     remedy: the command that goes on where this one was. end: what to do when one is gone; by default the process ends,
     with what Ray has started here.
     """
-    watch = Watch(servers(), end or (lambda lost: leave(lost, remedy, watch.started)))
-    thread = threading.Thread(target=watch.run, name="watch", daemon=True)
-    thread.start()
+    watch = Watch(end or (lambda lost: leave(lost, remedy, watch.started)))
+    threads = [threading.Thread(target=look, daemon=True) for look in (watch.look_at_processes, watch.ask_servers)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         watch.over.set()
-        thread.join()
+        for thread in threads:
+            thread.join(timeout=PERIOD)
 
 
 class Watch:
-    """Asks servers, name -> address, in turns, and calls `end` once with the name of one that is not there."""
+    """Calls `end` once, with the name of what is gone."""
 
-    def __init__(self, servers: dict[str, str], end: Callable[[str], None]) -> None:
-        self.servers = servers
-        self.end = end
+    def __init__(self, end: Callable[[str], None]) -> None:
         self.over = threading.Event()
         self.started: set[psutil.Process] = set()
         """The processes that this one has started, and theirs."""
+        self._end = end
+        self._ending = threading.Lock()
 
-    def run(self) -> None:
+    def look_at_processes(self) -> None:
+        """A process that this one has started and that ended is seen within seconds."""
+        own: dict[str, psutil.Process] = {}
+        gone = ""
+        while not self.over.wait(LOOK):
+            # Those of a raylet that was killed are nobody's children any more.
+            self.started = {process for process in self.started if process.is_running()}
+            self.started |= set(psutil.Process().children(recursive=True))
+            own |= {OWN[_name(process)]: process for process in psutil.Process().children() if _name(process) in OWN}
+            before, gone = gone, next((name for name, process in own.items() if not _is_alive(process)), "")
+            if gone and gone == before:  # where Ray could not start, it says why a moment later
+                self._end_with(gone)
+                return
+
+    def ask_servers(self) -> None:
+        import ray
+
+        while not ray.is_initialized():
+            if self.over.wait(LOOK):
+                return
+        self.ask(servers())
+
+    def ask(self, servers: dict[str, str]) -> None:
+        """Ask servers, name -> address, in turns: one that is stopped has a process all the same, or runs elsewhere."""
         from ray._private.grpc_utils import init_grpc_channel
 
-        silences = dict.fromkeys(self.servers, 0)
+        silences = dict.fromkeys(servers, 0)
         with contextlib.ExitStack() as stack:
-            channels = {name: stack.enter_context(init_grpc_channel(at)) for name, at in self.servers.items()}
+            channels = {name: stack.enter_context(init_grpc_channel(at)) for name, at in servers.items()}
             asked = time.monotonic()
             while not self.over.wait(max(0.0, asked + PERIOD - time.monotonic())):
                 asked = time.monotonic()
-                self._note_started()
                 answers = {name: one.unary_unary(HEALTH).future(b"", timeout=PERIOD) for name, one in channels.items()}
                 for name, answer in answers.items():
                     silences[name] = 0 if _came(answer) else silences[name] + 1
                     if silences[name] == SILENCES:
-                        self.end(name)
+                        self._end_with(name)
                         return
 
-    def _note_started(self) -> None:
-        # Those of a raylet that was killed are nobody's children any more.
-        self.started = {process for process in self.started if process.is_running()}
-        self.started |= set(psutil.Process().children(recursive=True))
+    def _end_with(self, lost: str) -> None:
+        with self._ending:
+            if not self.over.is_set():
+                self.over.set()
+                self._end(lost)
 
 
 def servers() -> dict[str, str]:
@@ -86,7 +116,7 @@ def servers() -> dict[str, str]:
     context = ray.get_runtime_context()
     here = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     raylet = f"{here['NodeManagerAddress']}:{here['NodeManagerPort']}"
-    return {"Ray's head (its GCS)": context.gcs_address, "Ray's raylet on this machine": raylet}
+    return {OWN["gcs_server"]: context.gcs_address, OWN["raylet"]: raylet}
 
 
 def leave(lost: str, remedy: str, started: set[psutil.Process]) -> NoReturn:
@@ -114,3 +144,15 @@ def _came(answer: Any) -> bool:
     except grpc.RpcError:
         return False
     return True
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return str(process.name())
+    return ""
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False

@@ -37,7 +37,8 @@ def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
     study_file, images = ready.study_file, ready.images
     scale = MosScale.of_training(ready.rows)
     rows = ready.rows.assign(raw_mos=ready.rows["mos"], mos=scale.normalise(ready.rows["mos"].to_numpy()))
-    start_ray(study_file, studies)
+    with watched("the same command again"):
+        start_ray(study_file, studies)
     counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}
     environment = environment_of(study_file, images, scale, counts)
     return create(studies, name, study_file, rows=rows, files={"environment.json": environment})
@@ -67,12 +68,11 @@ def run(
         if search.remaining or to_fill(directory, study_file) or _to_attack(directory, study_file):
             _settle_study_file(directory)
             check_unchanged(directory, force=force)
-            start_ray(study_file, directory.path.parent, stop=directory.stop_requested)
-            with (
-                _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody) as changed,
-                watched(remedy or directory.command("resume")),
-            ):
-                _run_trials(directory, study_file, search, console, changed)
+            with watched(remedy or directory.command("resume")):
+                start_ray(study_file, directory.path.parent, stop=directory.stop_requested)
+                record = _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody)
+                with record as changed:
+                    _run_trials(directory, study_file, search, console, changed)
         if search.baseline_error is not None:
             raise StudyError(
                 f"the λ=0 baseline failed, and with it the study: {search.baseline_error}; the traceback is in "
@@ -189,12 +189,12 @@ def blend(directory: StudyDirectory, mixtures: int, console: Console, *, force: 
         study_file = directory.read_study_file().model_copy(update={"mixtures": mixtures})
         check_unchanged(directory, force=force)
         directory.write_study_file(study_file)
-        start_ray(study_file, directory.path.parent)
 
         def stop() -> bool:
             return interrupted.is_set() or directory.stop_requested()
 
         with watched(directory.command("blend")):
+            start_ray(study_file, directory.path.parent)
             fill(directory, console, stop)
         stopped = stop()
     sync(directory)
@@ -209,12 +209,12 @@ def attack(directory: StudyDirectory, trials: list[str], console: Console) -> bo
         return True
     with directory.locked(), _logging_to(directory.driver_log), _stop_on_interrupt(console) as interrupted:
         _settle_study_file(directory)
-        start_ray(directory.read_study_file(), directory.path.parent)
 
         def stop() -> bool:
             return interrupted.is_set() or directory.stop_requested()
 
         with watched(directory.command("suite")):
+            start_ray(directory.read_study_file(), directory.path.parent)
             run_suite(directory, trials, console, stop)
         return not stop()
 

@@ -96,5 +96,5 @@ def test_a_server_that_does_not_answer_ends_the_watch_once(
     monkeypatch.setattr(watch, "PERIOD", 0.05)
     monkeypatch.setattr(authentication_utils, "is_token_auth_enabled", lambda: False)
     ended: list[str] = []
-    watch.Watch({"the head": request.getfixturevalue(victim)}, ended.append).run()
+    watch.Watch(ended.append).ask({"the head": request.getfixturevalue(victim)})
     assert ended == ["the head"]

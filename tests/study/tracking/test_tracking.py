@@ -114,7 +114,7 @@ def test_a_trial_costs_few_requests_and_a_second_look_none_of_its_own(
 
     def counted(session: requests.Session, request: requests.PreparedRequest, **options: object) -> requests.Response:
         asked.append(f"{request.method} {urlsplit(str(request.url)).path}")
-        return send(session, request, **options)  # type: ignore[arg-type]
+        return send(session, request, **options)
 
     monkeypatch.setattr(requests.Session, "send", counted)
     costs = []

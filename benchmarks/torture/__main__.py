@@ -1,0 +1,160 @@
+"""Hurt real studies at random moments, resume them, and compare them with one that nobody hurt.
+
+    python -m benchmarks.torture --times 15 --record torture.jsonl
+    python -m benchmarks.torture --only "SIGKILL: driver" --only race --times 2
+
+A study (Ray, Optuna, MLflow, six trials of three epochs) is hit up to three times, resumed each time and finished; then
+its trials, epochs and objectives, on disk, in Optuna and in MLflow, have to be those of an undisturbed one. Every blow
+is a line of the record, and a record is gone on with: what is there counts. Exits with 1 where anything was wrong.
+Each blow takes about half a minute of a core. The full disk needs root, failing writes a C compiler, PostgreSQL's and
+the object store's need what the tests need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from benchmarks.torture.injections import INJECTIONS, Injection
+from benchmarks.torture.rig import Rig, Values, ended, local_rig, until
+
+RACE = "race"
+PER_STUDY = 3
+"""Blows until a study may finish."""
+EARLIEST = 0.05
+"""Seconds into a driver's life."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = [*INJECTIONS, RACE]
+    parser.add_argument("--times", type=int, default=15, help="blows of each kind (15)")
+    parser.add_argument("--only", action="append", choices=kinds, help="a kind; can be given several times")
+    parser.add_argument("--record", type=Path, default=Path("torture.jsonl"), help="gone on with where it exists")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torture = Torture(arguments.record, arguments.seed)
+    for kind in arguments.only or kinds:
+        while torture.count(kind) < arguments.times:
+            torture.hurt_one(kind, arguments.times - torture.count(kind))
+    print(table_of(torture.lines))
+    sys.exit(any(line["problems"] for line in torture.lines))
+
+
+class Torture:
+    """The blows so far, and what an undisturbed study comes to."""
+
+    def __init__(self, record: Path, seed: int) -> None:
+        self.record = record
+        self.lines: list[dict[str, Any]] = []
+        if record.exists():
+            self.lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+        self.moments = random.Random(f"{seed} {len(self.lines)}")
+        self.reference, self.latest = self._undisturbed()
+
+    def count(self, kind: str) -> int:
+        return Counter(line["kind"] for line in self.lines)[kind]
+
+    def _undisturbed(self) -> tuple[Values, float]:
+        with local_rig() as rig:
+            started = time.monotonic()
+            if problems := rig.finish():
+                raise SystemExit(f"the undisturbed study does not finish: {problems}")
+            seconds = time.monotonic() - started
+            print(f"a study that nobody hurts takes {seconds:.0f} s", flush=True)
+            return rig.values([]), seconds
+
+    def hurt_one(self, kind: str, most: int) -> None:
+        """One study, hit at most `most` and `PER_STUDY` times, finished and compared; a line for each blow."""
+        lines: list[dict[str, Any]] = []
+        injection = INJECTIONS.get(kind)
+        with injection.rig() if injection else local_rig() as rig:
+            for _ in range(2 * PER_STUDY):
+                if len(lines) == min(most, PER_STUDY):
+                    break
+                line = self._hit(rig, injection) if injection else self._race(rig)
+                if line:
+                    lines.append({"kind": kind, "study": len(self.lines), **line})
+                if line is None or line["problems"]:
+                    break
+            wrong = rig.finish() or rig.problems(self.reference)
+        if lines:
+            lines[-1]["problems"] += wrong
+        elif wrong:
+            raise SystemExit(f"{kind}: a study that was not hit went wrong: {wrong}")
+        for line in lines:
+            print(
+                f"{kind}, {line['after']:.1f} s in: exit {line['codes']}; {line['problems'] or 'all is well'}",
+                flush=True,
+            )
+        self.lines += lines
+        with self.record.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+    def _hit(self, rig: Rig, injection: Injection) -> dict[str, Any] | None:
+        """A blow at a random moment; None where the study has finished by itself before anything could be hit."""
+        driver = rig.start()
+        started = time.monotonic()
+        moment = started + self.moments.uniform(EARLIEST, self.latest)
+        until(lambda: time.monotonic() >= moment, driver, self.latest)
+        hit = until(lambda: injection.blow(rig, driver, self.moments), driver, self.latest)
+        after = time.monotonic() - started
+        struck = time.monotonic()
+        problem = ended(driver)
+        if not hit:
+            return None
+        codes = (driver.returncode,)
+        # A blow may come when the driver has just done all there is to do.
+        found = self._complaints(rig, codes, {*injection.codes, 0})
+        lived = time.monotonic() - struck
+        return {"after": after, "codes": codes, "lived": lived, "problems": [problem] * bool(problem) + found}
+
+    def _race(self, rig: Rig) -> dict[str, Any] | None:
+        """Two drivers at once; one of them is killed as soon as the other was refused, if it still runs."""
+        started = time.monotonic()
+        command = rig.command()
+        first = rig.start(command)
+        time.sleep(self.moments.uniform(0, 1))
+        second = rig.start(command, "a")
+        until(lambda: second.poll() is not None, first, self.latest)
+        if self.moments.random() < 0.5 and None in (first.poll(), second.poll()):
+            time.sleep(self.moments.uniform(0, 5))
+            for driver in (first, second):
+                driver.kill()
+        problems = [problem for problem in (ended(first), ended(second)) if problem]
+        codes = (first.returncode, second.returncode)
+        if 2 not in codes and codes.count(0) + codes.count(-9) != 2:
+            problems.append(f"nobody was refused: {codes}")
+        problems += self._complaints(rig, codes, {0, 2, -9})
+        return {"after": time.monotonic() - started, "codes": codes, "lived": 0.0, "problems": problems}
+
+    def _complaints(self, rig: Rig, codes: tuple[int, ...], allowed: set[int]) -> list[str]:
+        said = rig.said()
+        found = [f"exit {code}: {said[-300:]}" for code in codes if code not in allowed]
+        if "Traceback" in said:
+            found.append(f"a traceback: {said[said.index('Traceback') :][:600]}")
+        return found
+
+
+def table_of(lines: list[dict[str, Any]]) -> str:
+    """What was done, how often, and what came of it, as Markdown."""
+    rows = ["| what | times | studies | lost, doubled or changed; hung; traceback |", "|---|---|---|---|"]
+    for kind in dict.fromkeys(line["kind"] for line in lines):
+        of = [line for line in lines if line["kind"] == kind]
+        wrong = sum(bool(line["problems"]) for line in of)
+        rows.append(f"| {kind} | {len(of)} | {len({line['study'] for line in of})} | {wrong or 'none'} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{error.cmd[0]} failed; the full disk needs root and failing writes a C compiler")
