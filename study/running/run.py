@@ -61,6 +61,7 @@ def run(
     """
     from study.mixing.filling import to_fill
     from study.search.durable import DurableSearch, open_optuna
+    from study.tracking.tracker import is_behind
 
     with _trouble_explained(directory), directory.locked(), _logging_to(directory.driver_log):
         study_file = directory.read_study_file()
@@ -73,6 +74,9 @@ def run(
                 record = _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody)
                 with record as changed:
                     _run_trials(directory, study_file, search, console, changed)
+        elif tracked and is_behind(directory):
+            with _recorded(directory, mlflow_uri, console):
+                pass  # the last driver was killed, or MLflow away, when only this was left
         if search.baseline_error is not None:
             raise StudyError(
                 f"the λ=0 baseline failed, and with it the study: {search.baseline_error}; the traceback is in "

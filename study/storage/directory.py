@@ -18,6 +18,7 @@ studies/
     front/                    front.json, pareto.html, pareto.png, confirmed.json (what new seeds found)
     confirm/seed-<n>/         the same trials with another seed: a study like this one, and members.json
     mlflow.json               which runs in MLflow are which trials
+    mlflow.behind             while MLflow has not heard how the study ended
 
 Where the studies are in a bucket, these are the files of a working copy, and what is said here of sending and fetching
 happens (`study/storage/mirror.py`); in a plain folder there is nothing to send.

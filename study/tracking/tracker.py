@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BEHIND = "mlflow.behind"
+"""In a study's folder while MLflow has not been told how the study ended."""
 PAUSE = 1.0
 """Seconds between two passes, so that what happens together is sent together."""
 IDLE = 30.0
@@ -69,6 +71,7 @@ class Tracker:
         """Begin, with whatever the folder holds already."""
         # Ray Tune imports MLflow too, and two threads that do so at once lock each other out: so here, not in ours.
         import_mlflow()
+        (self.directory.path / BEHIND).touch()
         self._changed.set()
         self._thread.start()
 
@@ -101,6 +104,7 @@ class Tracker:
                 self._closing.wait(RETRY)
                 self._changed.set()
         if self._attempt(_finish):
+            (self.directory.path / BEHIND).unlink(missing_ok=True)
             deadline = time.monotonic() + LAST_FIGURES
             while time.monotonic() < deadline and self._attempt(_draw_next):
                 pass
@@ -143,6 +147,11 @@ def _draw_next(projection: Projection) -> bool:
     return projection.draw_next()
 
 
+def is_behind(directory: StudyDirectory) -> bool:
+    """Whether a driver ended, or MLflow was away, before MLflow heard of the study's end."""
+    return (directory.path / BEHIND).exists()
+
+
 def sync(directory: StudyDirectory, uri: str | None = None, *, project: str | None = None) -> int:
     """Make MLflow's record of a study from its folder, or complete it; doing it again changes nothing.
 
@@ -161,6 +170,7 @@ def sync(directory: StudyDirectory, uri: str | None = None, *, project: str | No
         projection.update(final=True)
         while projection.draw_next():
             pass
+    (directory.path / BEHIND).unlink(missing_ok=True)
     directory.send()
     return len(projection.runs) - 1
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -28,11 +29,12 @@ from study.storage.directory import StudyDirectory
 from study.storage.summaries import summarise
 from study.tracking.server import Server
 from study.tracking.store import connect, read_link
-from study.tracking.tracker import Tracker, open_projection, store_of, sync
+from study.tracking.tracker import Tracker, is_behind, open_projection, store_of, sync
 from study.tracking.trial_report import draw_figures
 from trainables.objectives import measure
 from trainables.record import read_scores, write_scores
 
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ENDS = ("complete", "complete", "pruned", "failed", "complete")
 
 
@@ -215,6 +217,23 @@ def test_a_server_that_is_not_there_costs_a_warning_and_little_time(studies: Pat
     tracker.close()
     assert ["nothing listens there" in warning for warning in warnings] == [True, False]
     assert "nt-study sync written" in warnings[1]
+
+
+def test_a_resume_of_a_finished_study_tells_mlflow_what_a_killed_driver_did_not(
+    smoke_study: StudyDirectory, tmp_path: Path, nt_study: Command
+) -> None:
+    directory = StudyDirectory(Path(shutil.copytree(smoke_study.path, tmp_path / "studies" / "smoke")))
+    (directory.path / "mlflow.json").unlink()
+    assert not is_behind(directory)
+    tracker = Tracker(directory, f"http://127.0.0.1:{free_port()}", warn=lambda sentence: None)
+    tracker.start()
+    tracker.close()
+    assert is_behind(directory)
+    store = f"sqlite:///{tmp_path / 'studies' / 'mlflow.db'}"
+    resumed = nt_study("resume", "smoke", "--studies", tmp_path / "studies", "--mlflow", store, "--force")
+    assert resumed.returncode == 0, resumed.stderr
+    assert not is_behind(directory)
+    assert set(read_link(directory).runs) == {"", *(trial.trial for trial in summarise(directory))}  # type: ignore[union-attr]
 
 
 def test_a_server_that_never_answers_does_not_hold_up_the_end(studies: Path) -> None:
