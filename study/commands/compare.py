@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,13 @@ from study.commands.options import (
 )
 from study.errors import StudyError
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from analysis.front import Front
+    from analysis.versus import Difference
+    from study.storage.directory import StudyDirectory
+
 
 def compare(
     names: StudyNames,
@@ -28,7 +35,11 @@ def compare(
     studies: StudiesOption = STUDIES,
     as_json: JsonOption = False,
 ) -> None:
-    """Lay the fronts of several studies over each other: which baseline is the more robust at which accuracy."""
+    """Lay the fronts of several studies over each other, and say which is better in what.
+
+    The first study is held against each of the others: their knees, most accurate and most robust models, on the test
+    photographs, with 95 % intervals of the differences over the same photographs.
+    """
     from analysis.comparable import require_same_data
     from analysis.figures.pareto import pareto_html, pareto_png
     from study.looking.front_files import data_of, front_of
@@ -54,12 +65,19 @@ def compare(
             write_atomically(out / name, content)
     except OSError as error:
         raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+    against = [_against(fronts[0], directories[0], *other) for other in zip(fronts[1:], directories[1:], strict=True)]
     if record:
         from study.tracking.tracker import record_comparison
 
         place = record_comparison(directories, out, mlflow)
     if as_json:
-        print_json({"studies": [front.to_dict() for front in fronts], "plot": str(out / "pareto.html")})
+        print_json(
+            {
+                "studies": [front.to_dict() for front in fronts],
+                "against": [_as_dict(*one) for one in against],
+                "plot": str(out / "pareto.html"),
+            }
+        )
         return
     from study.commands.front import front_table
 
@@ -67,6 +85,61 @@ def compare(
     for front in fronts:
         console.print(f"\nstudy [bold]{front.study}[/]")
         console.print(front_table(front))
+    for other, found, said in against:
+        console.print(_differences_table(fronts[0].study, other, found))
+        console.print(f"\n{said}", style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print(f"\nThe plot is {out / 'pareto.html'}")
     if record:
         console.print(f"In MLflow it is {place}", highlight=False, soft_wrap=True)
+
+
+def _against(
+    first: Front, directory: StudyDirectory, second: Front, other: StudyDirectory
+) -> tuple[str, list[Difference], str]:
+    """The second study's name, the differences from the first one, and the verdict."""
+    from analysis.versus import differences, members, verdict
+    from trainables.record import SCORES, read_scores
+
+    tables = [
+        {trial: read_scores(of.trial(trial) / SCORES) for trial in members(front)}
+        for front, of in ((first, directory), (second, other))
+    ]
+    found = differences(first, second, *tables)
+    return second.study, found, verdict(first, second, found)
+
+
+def _differences_table(first: str, second: str, found: list[Difference]) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        title=f"\n{second} minus {first}, on test photographs [95 % interval, paired]",
+        box=None,
+        pad_edge=False,
+        title_justify="left",
+    )
+    for title in ("models", "", "objective", "difference", "better"):
+        table.add_column(title, justify="right" if title == "difference" else "left")
+    for one in found:
+        change = f"{one.change.value:+.3f} [{one.change.low:+.3f}, {one.change.high:+.3f}]"
+        better = ("undecided", first, second)[one.better]
+        table.add_row(one.role, f"{one.second} – {one.first}", one.name.replace("_", " "), change, better)
+    return table
+
+
+def _as_dict(other: str, found: list[Difference], said: str) -> dict[str, Any]:
+    from analysis.front import finite
+
+    rows = [
+        {
+            "role": one.role,
+            "first": one.first,
+            "second": one.second,
+            "objective": one.name,
+            "difference": finite(one.change.value),
+            "low": finite(one.change.low),
+            "high": finite(one.change.high),
+            "better": (None, "first", "second")[one.better],
+        }
+        for one in found
+    ]
+    return {"study": other, "verdict": said, "differences": rows}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from study.commands.options import STUDIES, JsonOption, StudiesOption, StudyName, print_json, terminal, warn
+from study.errors import StudyError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,19 +20,31 @@ if TYPE_CHECKING:
 
 def front(
     name: StudyName,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV instead of a table: all metrics, a row each.")
+    ] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the interactive plot in a browser as well.")] = False,
     studies: StudiesOption = STUDIES,
     as_json: JsonOption = False,
 ) -> None:
     """Show a study's Pareto front: chosen on validation, reported on test."""
+    from study.looking.frames import csv_of, front_frame
     from study.looking.front_files import front_of, read_confirmed
     from study.storage.directory import find
     from study.storage.summaries import summarise
 
+    if as_csv and as_json:
+        raise StudyError("--csv and --json both say what to print; give one of them")
     directory = find(studies, name)
     trials = summarise(directory)
     warn(problem for trial in trials for problem in trial.problems)
     found = front_of(directory, trials)
     confirmed = read_confirmed(directory)
+    if open_:
+        _open_plot(directory)
+    if as_csv:
+        print(csv_of(front_frame(found)), end="")
+        return
     if as_json:
         print_json(found.to_dict() | {"confirmed": confirmed})
         return
@@ -39,6 +54,18 @@ def front(
     if confirmed["trials"]:
         console.print(confirmed_table(found, confirmed))
     _print_audit(directory, trials, console)
+
+
+def _open_plot(directory: StudyDirectory) -> None:
+    """Show `front/pareto.html`, made as it is now, in a browser. StudyError where there is none to be had."""
+    import webbrowser
+
+    from study.looking.front_files import refresh_front
+
+    refresh_front(directory)
+    plot = (directory.front / "pareto.html").resolve()
+    if not webbrowser.open(plot.as_uri()):
+        raise StudyError(f"no browser could be started here; open {plot} in one")
 
 
 def _print_doubt(found: Front, console: Console) -> None:

@@ -50,7 +50,11 @@ COMMANDS = {
     ),
     "list": Command(module="status", panel=LOOK, examples=("list", "list --json")),
     "status": Command(module="status", panel=LOOK, examples=("status mine", "status mine --json")),
-    "front": Command(module="front", panel=LOOK, examples=("front mine", "front mine --json")),
+    "front": Command(
+        module="front",
+        panel=LOOK,
+        examples=("front mine", "front mine --csv", "front mine --open"),
+    ),
     "compare": Command(module="compare", panel=LOOK, examples=("compare mine other --out comparison",)),
     "report": Command(
         module="report",
@@ -91,6 +95,8 @@ COMMANDS = {
     "sync": Command(
         module="sync", panel=SET_UP, examples=("sync mine", "sync mine --mlflow http://mlflow.example.org:5000")
     ),
+    "rename": Command(module="manage", panel=SET_UP, examples=("rename mine first-try",)),
+    "delete": Command(module="manage", panel=SET_UP, examples=("delete mine", "delete mine --yes")),
     "data check": Command(
         module="data",
         panel=SET_UP,

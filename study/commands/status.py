@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from study.commands.options import STUDIES, AnyStudyName, JsonOption, StudiesOption, print_json, terminal, warn
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from study.storage.directory import StudyDirectory
     from study.storage.summaries import TrialSummary
 
@@ -85,9 +87,22 @@ def list_(studies: StudiesOption = STUDIES, as_json: JsonOption = False) -> None
     if not found and not problems:
         start = command("launch", "hyperiqa", studies=studies)
         print(f"no study in {place_of(studies)} yet; start one with: {start}")
+    if found:
+        terminal().print(_list_table(found))
+
+
+def _list_table(found: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("study", "launched", "baseline", "data", "trials"):
+        table.add_column(title, overflow="fold")
     for facts in found:
         states = ", ".join(f"{count} {state}" for state, count in facts["states"].items() if count)
-        print(f"{facts['study']:20} {facts['baseline']:14} {facts['data']:20} {states}")
+        running = " (running now)" if facts["owner"] else ""
+        launched = facts["launched"].replace("T", " ")[:16]
+        table.add_row(facts["study"], launched, facts["baseline"], facts["data"], states + running)
+    return table
 
 
 def _text(value: object, form: str) -> str:
@@ -97,7 +112,7 @@ def _text(value: object, form: str) -> str:
 
 def _facts(directory: StudyDirectory, *, with_trials: bool) -> dict[str, Any]:
     from analysis.front import finite
-    from study.storage.summaries import count_states, seconds_left, summarise
+    from study.storage.summaries import count_states, launched_at, seconds_left, summarise
 
     trials = summarise(directory)
     study_file = directory.read_study_file()
@@ -106,6 +121,7 @@ def _facts(directory: StudyDirectory, *, with_trials: bool) -> dict[str, Any]:
         "path": directory.place,
         "baseline": study_file.baseline,
         "data": study_file.data,
+        "launched": launched_at(directory),
         "states": count_states(directory, trials),
         "owner": directory.owner(),
         "problems": [problem for trial in trials for problem in trial.problems],

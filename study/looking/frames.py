@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.front import Front, TrialPoint
 from study.storage.summaries import TrialSummary
+from trainables.trust import as_cell
 
 if TYPE_CHECKING:
     from trainables.audit import Flag
@@ -57,6 +58,11 @@ def front_frame(found: Front) -> pd.DataFrame:
 def audit_frame(found: Mapping[str, Iterable[Flag]]) -> pd.DataFrame:
     """A row for every reason to doubt a trial's robustness: `trial`, `attack`, `ratio`, `limit`, `message`."""
     return _frame([{"trial": trial, **vars(flag)} for trial, flags in found.items() for flag in flags], FLAG)
+
+
+def csv_of(frame: pd.DataFrame) -> str:
+    """The table as CSV; a text that a spreadsheet would run is written so that it does not."""
+    return frame.map(as_cell).to_csv(index=False, lineterminator="\n")
 
 
 def _row(found: Front, point: TrialPoint) -> dict[str, Any]:

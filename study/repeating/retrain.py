@@ -44,7 +44,8 @@ def retrain(
         console.print(f"\n[bold]new seed {number} of {seeds}[/]")
         replica = seed_study(directory, number, members)
         remedy = f"remove {replica.place} and give the same command again"
-        if not run(replica, console, tracked=False, force=True, remedy=remedy):
+        names = {trial_name(place): member for place, member in enumerate(_members(replica))}
+        if not run(replica, console, tracked=False, force=True, remedy=remedy, names=names):
             return False
         failed = [trial for trial in members if not (_folder_in(replica, trial) / SCORES).exists()]
         for trial in failed:
@@ -53,7 +54,7 @@ def retrain(
         _mix_again(replica, [_name_in(replica, mixture.name) for mixture in mixed])
         lost = {*failed, *(mixture.name for mixture in mixtures if mixture not in mixed)}
         wanted = [_name_in(replica, trial) for trial in attacked if trial not in lost]
-        if not attack(replica, not_yet_attacked(replica, wanted), console):
+        if not attack(replica, not_yet_attacked(replica, wanted), console, names):
             return False
     return True
 

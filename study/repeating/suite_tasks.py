@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,8 +33,16 @@ STOP_SECONDS = 1.0
 Extent = Literal["reported", "front", "all"]
 
 
-def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console, stop: Callable[[], bool]) -> None:
+def run_suite(
+    directory: StudyDirectory,
+    trials: Sequence[str],
+    console: Console,
+    stop: Callable[[], bool],
+    names: Mapping[str, str] | None = None,
+) -> None:
     """Run the study file's `suite` on `trials` and add it to their records, until `stop`. Ray must be running.
+
+    names: trial -> what its progress calls it, where that is not its name.
 
     StudyError, once all are through, that names what could not be attacked and why.
     """
@@ -61,7 +69,7 @@ def run_suite(directory: StudyDirectory, trials: Sequence[str], console: Console
                 failed[trial] = str(error).strip().splitlines()[-1]
                 continue
             directory.fetch_trial(trial)
-            console.print(f"{trial}: attacked with {', '.join(labels)}", highlight=False)
+            console.print(f"{(names or {}).get(trial, trial)}: attacked with {', '.join(labels)}", highlight=False)
     for one in pending:
         ray.cancel(one, force=True)
     if failed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,10 @@ class Progress(Unpickled, Callback):
         trials: list[TrialSummary],
         console: Console,
         changed: Callable[[], None] = lambda: None,
+        names: Mapping[str, str] | None = None,
     ) -> None:
+        self.names = names or {}
+        """Trial -> what it is called here, where that is another name."""
         self.study_file = study_file
         self.console = console
         self.changed = changed
@@ -110,7 +113,7 @@ class Progress(Unpickled, Callback):
         for title in ("trial", "λ", "h", "epoch", "SROCC", "attacked RMSE", "state"):
             table.add_column(title, justify="left" if title in ("trial", "state") else "right")
         for name, row in self._visible():
-            table.add_row(name, *self._cells(row), Text(row.state, style=_STYLES[row.state]))
+            table.add_row(self.names.get(name, name), *self._cells(row), Text(row.state, style=_STYLES[row.state]))
         return Group(table, Text(self.time_line(), style="dim"))
 
     def time_line(self) -> str:
@@ -140,8 +143,8 @@ class Progress(Unpickled, Callback):
         row = self.rows[name]
         lam, step_size, epoch, srocc, rmse, *_ = self._cells(row)
         return (
-            f"{name:9} λ {lam:>8}  h {step_size:>7}  epoch {epoch:>5}  SROCC {srocc:>6}  attacked RMSE {rmse:>6}  "
-            f"{row.state:8} ({self.time_line()})"
+            f"{self.names.get(name, name):9} λ {lam:>8}  h {step_size:>7}  epoch {epoch:>5}  SROCC {srocc:>6}  "
+            f"attacked RMSE {rmse:>6}  {row.state:8} ({self.time_line()})"
         )
 
     @staticmethod

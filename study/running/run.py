@@ -7,7 +7,7 @@ import errno
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +52,12 @@ def run(
     force: bool = False,
     tracked: bool = True,
     remedy: str | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> bool:
     """Run what is left of a study. Returns whether it is finished; False when it was interrupted.
 
     tracked: whether MLflow hears of it. remedy: what to do about a study that failed; by default, resume it.
+    names: trial -> what its progress calls it, where that is not its name.
 
     StudyError when the study cannot go on, and when it would go on otherwise than it began, unless `force`.
     """
@@ -73,7 +75,7 @@ def run(
                 start_ray(study_file, directory.path.parent, stop=directory.stop_requested)
                 record = _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody)
                 with record as changed:
-                    _run_trials(directory, study_file, search, console, changed)
+                    _run_trials(directory, study_file, search, console, changed, names)
         elif tracked and is_behind(directory):
             with _recorded(directory, mlflow_uri, console):
                 pass  # the last driver was killed, or MLflow away, when only this was left
@@ -103,6 +105,7 @@ def _run_trials(
     search: DurableSearch,
     console: Console,
     changed: Callable[[], None],
+    names: Mapping[str, str] | None,
 ) -> None:
     from study.mixing.filling import fill
     from study.repeating.suite_tasks import run_suite
@@ -118,7 +121,7 @@ def _run_trials(
 
         if search.remaining:
             patience = Patience(study_file.trial_timeout, search.said, console.print)
-            with Progress(study_file, summarise(directory), console, changed) as progress:
+            with Progress(study_file, summarise(directory), console, changed, names) as progress:
                 run_trials(directory, study_file, search, [progress, patience], stop)
         if not stop() and search.remaining == 0:
             fill(directory, console, stop, changed)
@@ -205,7 +208,9 @@ def blend(directory: StudyDirectory, mixtures: int, console: Console, *, force: 
     return not stopped
 
 
-def attack(directory: StudyDirectory, trials: list[str], console: Console) -> bool:
+def attack(
+    directory: StudyDirectory, trials: list[str], console: Console, names: Mapping[str, str] | None = None
+) -> bool:
     """Run the study file's suite on some of a study's finished trials. Returns whether that was not interrupted."""
     from study.repeating.suite_tasks import run_suite
 
@@ -219,7 +224,7 @@ def attack(directory: StudyDirectory, trials: list[str], console: Console) -> bo
 
         with watched(directory.command("suite")):
             start_ray(directory.read_study_file(), directory.path.parent)
-            run_suite(directory, trials, console, stop)
+            run_suite(directory, trials, console, stop, names)
         return not stop()
 
 

@@ -56,7 +56,7 @@ def open_optuna(directory: StudyDirectory, study_file: StudyFile) -> optuna.Stud
     """The study's Optuna study, made on first use with its first points queued."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=_open_storage(directory, study_file),
+        storage=open_storage(directory, study_file),
         study_name=directory.name,
         directions=[objective(name).direction for name in study_file.objectives],
         load_if_exists=True,
@@ -96,7 +96,7 @@ def check_storage(directory: StudyDirectory, study_file: StudyFile) -> None:
     if study_file.storage is None:
         return
     remember(study_file.storage)
-    storage = _open_storage(directory, study_file)
+    storage = open_storage(directory, study_file)
     if directory.name in optuna.get_all_study_names(storage):
         raise StudyError(
             f"the Optuna storage {study_file.storage} already has a study named {directory.name!r}; "
@@ -104,7 +104,8 @@ def check_storage(directory: StudyDirectory, study_file: StudyFile) -> None:
         )
 
 
-def _open_storage(directory: StudyDirectory, study_file: StudyFile) -> optuna.storages.BaseStorage:
+def open_storage(directory: StudyDirectory, study_file: StudyFile) -> optuna.storages.BaseStorage:
+    """Where the search of a study is remembered. StudyError where that cannot be opened, or is not the user's own."""
     if study_file.storage is None and directory.mirror is not None:
         return JournalStorage(directory.search_log, directory.mirror)
     url = study_file.storage or directory.optuna_url

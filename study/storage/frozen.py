@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ COUNT_NOTHING = (
 def environment_of(study_file: StudyFile, images: ImageSet, scale: MosScale, counts: dict[str, int]) -> dict[str, Any]:
     """The content of `environment.json`; `counts` are the images of each split."""
     return {
+        "launched": datetime.now().astimezone().isoformat(timespec="seconds"),
         "data": {
             "spec": images.spec,
             "fingerprint": images.fingerprint,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,20 @@ def seconds_left(trials: list[TrialSummary], asked: int) -> float | None:
     epochs = sum(trial.planned_epochs - len(trial.epochs) for trial in running)
     epochs += running[0].planned_epochs * max(0, asked - len(nt_trials))
     return epochs * sum(paces) / len(paces) / len(running)
+
+
+def launched_at(directory: StudyDirectory) -> str:
+    """When the study was launched, as in 2026-03-01T14:05:00+00:00; empty if unknown.
+
+    Studies of before this was written down are told by their file's time, which a copy has anew.
+    """
+    if isinstance(said := read_object_if_any(directory.path / "environment.json").get("launched"), str):
+        return said
+    try:
+        seconds = (directory.path / "launched.yaml").stat().st_mtime
+    except OSError:
+        return ""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
 
 
 def searched_parameters(study_file: StudyFile) -> list[str]:

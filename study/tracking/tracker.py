@@ -210,6 +210,40 @@ def open_projection(directory: StudyDirectory, store: str, project: str) -> Proj
     return Projection(directory, connect(store), store, project)
 
 
+def forget(directory: StudyDirectory, uri: str | None = None) -> int:
+    """Delete a study's runs from MLflow; returns how many there were. StudyError when the store cannot be written."""
+    with _recorded(directory, uri) as projection:
+        if projection is None:
+            return 0
+        for run in projection.runs.values():
+            projection.client.delete_run(run.info.run_id)
+        return len(projection.runs)
+
+
+def rename(directory: StudyDirectory, name: str, uri: str | None = None) -> None:
+    """Have a study's runs in MLflow say another name. StudyError when the store cannot be written."""
+    from study.tracking.projection import STUDY
+
+    with _recorded(directory, uri) as projection:
+        if projection is None:
+            return
+        for trial, run in projection.runs.items():
+            projection.client.set_tag(run.info.run_id, "study", name)
+            if trial == STUDY:
+                projection.client.set_tag(run.info.run_id, "mlflow.runName", name)
+
+
+@contextlib.contextmanager
+def _recorded(directory: StudyDirectory, uri: str | None) -> Iterator[Projection | None]:
+    """The study's record in MLflow, or None of a study that was never recorded; whatever fails inside is explained."""
+    if read_link(directory) is None:
+        yield None
+        return
+    store = store_of(directory, uri)
+    with errors_explained(store):
+        yield open_projection(directory, store, project_of(directory, None))
+
+
 @contextlib.contextmanager
 def errors_explained(store: str) -> Iterator[None]:
     """Turn whatever MLflow and the libraries below it raise into a StudyError of one sentence."""
