@@ -57,7 +57,7 @@ def launch(
     """
     place = studies_folder(str(studies))
     study_file = load_study_file(baseline, preset=preset, overrides=changes)
-    study = Study(prepare(place, name or study_file.baseline, study_file))
+    study = Study(prepare(place, name or study_file.baseline, study_file, Console(quiet=not progress)))
     study.resume(mlflow=mlflow, progress=progress)
     return study
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from study.commands.options import SPLIT_HELP, DeviceOption, JsonOption, SwinScaleOption, print_json, terminal
+from study.commands.options import (
+    SPLIT_HELP,
+    DeviceOption,
+    JsonOption,
+    SwinScaleOption,
+    print_json,
+    progress_terminal,
+    terminal,
+)
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -54,6 +62,7 @@ def attack(
     from search_spaces.parameters import parse_attacks
     from study.export.opening import open_checkpoint
     from study.export.seen import seen_by
+    from study.running.waiting import waiting
     from study.storage.images import remarks_on
     from trainables.data import open_dataset
     from trainables.devices import usable_device
@@ -77,16 +86,17 @@ def attack(
     attacked = rows[rows["split"] == part]
     if part == "train" or attacked.empty:
         raise StudyError(f"{data} has no {part!r} part to attack; use validation or test")
-    ready = prepare_suite(
-        chosen,
-        images.store,
-        rows[rows["split"].isin(("train", part))],
-        None if baseline is None else open_checkpoint(baseline).to(place),
-        size="small",
-        cache_dir=default_cache_dir(),
-        device=place,
-    )
-    scores = evaluate(scorer, images.store, attacked, ready)
+    with waiting(progress_terminal(stderr=True), f"attacking {len(attacked)} images with {', '.join(chosen)}"):
+        ready = prepare_suite(
+            chosen,
+            images.store,
+            rows[rows["split"].isin(("train", part))],
+            None if baseline is None else open_checkpoint(baseline).to(place),
+            size="small",
+            cache_dir=default_cache_dir(),
+            device=place,
+        )
+        scores = evaluate(scorer, images.store, attacked, ready)
     if out is not None:
         write_scores(out, scores, {"checkpoint": str(checkpoint), "data": data})
     found = {label: measure(scores, part, attack=label) for label in scores["attack"].unique()}

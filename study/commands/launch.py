@@ -99,7 +99,7 @@ def launch(
     if or_show and exists(studies, name):
         _run_and_show(find(studies, name), mlflow)
     else:
-        directory = prepare(studies, name, study_file)
+        directory = prepare(studies, name, study_file, progress_terminal())
         for remark in _remarks(study_file, directory):
             print(f"nt-study: {remark}", file=sys.stderr)
         _run_and_show(directory, mlflow)
@@ -109,14 +109,15 @@ def _foretell(studies: Path, name: str, study_file: StudyFile, price: float | No
     """Print what the study would be; exit code 2 where something is missing, all of which is then named."""
     from study.running.forecast import forecast
     from study.running.ready import look_over
+    from study.running.waiting import waiting
 
     progress = progress_terminal(stderr=True)
     problems: list[str] = []
-    with progress.status("looking at study file, weights and images …"):
+    with waiting(progress, "looking at study file, weights and images"):
         ready = look_over(studies, name, study_file, problems)
     if ready is None:
         raise StudyError("; and ".join(dict.fromkeys(problems)))
-    with progress.status("timing a step of each kind …"):
+    with waiting(progress, "timing a step of each kind"):
         found = forecast(ready)
     for line in _forecast_lines(found, studies, ready.study_file, price):
         print(line)

@@ -49,7 +49,9 @@ COMMANDS = {
         examples=("sweep hyperiqa lam --seeds 3", "sweep hyperiqa step_size --values 0.001,0.01,0.1"),
     ),
     "list": Command(module="status", panel=LOOK, examples=("list", "list --json")),
-    "status": Command(module="status", panel=LOOK, examples=("status mine", "status mine --json")),
+    "status": Command(
+        module="status", panel=LOOK, examples=("status mine", "status mine --watch", "status mine --json")
+    ),
     "front": Command(
         module="front",
         panel=LOOK,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.commands.options import STUDIES, StudiesOption, StudyNames, warn
+from study.commands.options import STUDIES, StudiesOption, StudyNames, progress_terminal, warn
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def report(
     All of it comes from the score tables; example images also need the trials' weights.
     """
     from analysis.report import report_files
+    from study.running.waiting import waiting
     from study.storage.directory import find
     from study.storage.records import keep_records
     from trainables.files import write_atomically
@@ -39,7 +40,8 @@ def report(
         kept = found if records is None else [keep_records(directory, records) for directory in found]
     except OSError as error:
         raise StudyError(f"cannot keep the records in {records}: {error.strerror or error}") from None
-    files = report_files([_result(directory) for directory in kept])
+    with waiting(progress_terminal(stderr=True), "reading records and drawing"):
+        files = report_files([_result(directory) for directory in kept])
     try:
         for name, content in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from study.commands.options import STUDIES, AnyStudyName, JsonOption, StudiesOption, print_json, terminal, warn
+from study.errors import StudyError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from search_spaces.schema import StudyFile
+    from study.running.screen import Row
     from study.storage.directory import StudyDirectory
     from study.storage.summaries import TrialSummary
+
+WATCH_SECONDS = 1.0
+"""Between two looks at a study's folder."""
 
 
 def status(
     name: AnyStudyName = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it live, until it ends or Ctrl-C.")] = False,
     studies: StudiesOption = STUDIES,
     as_json: JsonOption = False,
 ) -> None:
     """Show how far a study is, also while it runs in another terminal."""
     from study.storage.directory import find
+
+    if watch and (name is None or as_json):
+        raise StudyError("--watch shows one study, in a terminal; name it, and leave --json out")
+    if watch and name is not None:
+        _watch(studies, name)
+        return
 
     if name is None:
         list_(studies, as_json)
@@ -66,9 +84,62 @@ def status(
         console.print(f"{place}: {where}", soft_wrap=True)
 
 
+def _watch(studies: Path, name: str) -> None:
+    """Show a study's screen until nobody runs it any more; without a terminal, its line on the time when it changes."""
+    from rich.live import Live
+
+    from study.running.screen import screen
+    from study.storage.directory import find
+
+    console, said = terminal(), ""
+    with Live(console=console, auto_refresh=False, transient=False, vertical_overflow="crop") as live:
+        while True:
+            directory = find(studies, name)  # a bucket's copy is brought up to date
+            rows, line = _live(directory)
+            if console.is_terminal:
+                live.update(screen(rows, line), refresh=True)
+            elif line != said:
+                print(line, flush=True)
+            if directory.owner() is None:
+                return
+            said = line
+            time.sleep(WATCH_SECONDS)
+
+
+def _live(directory: StudyDirectory) -> tuple[dict[str, Row], str]:
+    """A study's trials as its launch shows them, and the line below."""
+    from study.running.screen import left
+    from study.storage.summaries import summarise
+
+    trials, study_file, owner = summarise(directory), directory.read_study_file(), directory.owner()
+    rows = _rows(directory, trials)
+    ended = sum(row.has_ended for row in rows.values())
+    rest = left(_seconds_left(rows, study_file, trials)) if owner else "not running"
+    return rows, f"{ended} of {study_file.trials + 1} trials" + (f", {rest}" if rest else "")
+
+
+def _rows(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, Row]:
+    from study.running.screen import row_of
+    from study.storage.summaries import overhead_of
+
+    trained = [trial for trial in trials if not trial.is_mixture]
+    return {trial.trial: row_of(trial, overhead_of(directory.trial(trial.trial))) for trial in trained}
+
+
+def _seconds_left(
+    rows: dict[str, Row], study_file: StudyFile, trials: list[TrialSummary]
+) -> tuple[float, float] | None:
+    """As many trials run at a time as run now; before any does, one per processor."""
+    from study.running.screen import seconds_left
+    from trainables.config import BASELINE
+
+    running = sum(row.state == "running" for name, row in rows.items() if name != BASELINE)
+    at_a_time = running or min(os.cpu_count() or 1, study_file.max_concurrent or study_file.trials)
+    return seconds_left(rows, study_file, at_a_time, sum(trial.is_mixture for trial in trials))
+
+
 def list_(studies: StudiesOption = STUDIES, as_json: JsonOption = False) -> None:
     """List the studies."""
-    from study.errors import StudyError
     from study.storage.directory import find_all
     from study.storage.mirror import place_of
     from study.suggest import command
@@ -112,7 +183,7 @@ def _text(value: object, form: str) -> str:
 
 def _facts(directory: StudyDirectory, *, with_trials: bool) -> dict[str, Any]:
     from analysis.front import finite
-    from study.storage.summaries import count_states, launched_at, seconds_left, summarise
+    from study.storage.summaries import count_states, launched_at, summarise
 
     trials = summarise(directory)
     study_file = directory.read_study_file()
@@ -128,7 +199,8 @@ def _facts(directory: StudyDirectory, *, with_trials: bool) -> dict[str, Any]:
     }
     if with_trials:
         facts |= _best(directory, trials)
-        facts["seconds_left"] = seconds_left(trials, study_file.trials)
+        left = _seconds_left(_rows(directory, trials), study_file, trials) if facts["owner"] else None
+        facts["seconds_left"] = left[0] if left else None
         facts["places"] = {
             "folder": directory.place,
             "log": str(directory.driver_log),

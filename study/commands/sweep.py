@@ -47,7 +47,7 @@ def sweep(
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     study_file = sweep_file(baseline, chosen, values=_numbers(values), preset=preset, overrides=overrides)
     is_there = exists(studies, name)
-    directory = find(studies, name) if is_there else prepare(studies, name, study_file)
+    directory = find(studies, name) if is_there else prepare(studies, name, study_file, progress_terminal())
     if is_there and not is_same(directory.read_launched_file(), study_file):
         raise StudyError(f"study {name!r} in {place_of(studies)} is another one than this sweep; choose another --name")
     if is_there:

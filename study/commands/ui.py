@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from study.commands.options import STUDIES, AnyStudyName, MlflowOption, StudiesOption
+from study.commands.options import STUDIES, AnyStudyName, MlflowOption, StudiesOption, progress_terminal
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def ui(
     """Start MLflow's UI on the studies and print where to look; Ctrl-C ends it."""
     import signal
 
+    from study.running.waiting import waiting
     from study.storage.directory import find, find_all
     from study.storage.mirror import place_of
     from study.suggest import command
@@ -36,7 +37,8 @@ def ui(
             f"no study in {place_of(studies)} yet; start one with: {command('launch', 'hyperiqa', studies=studies)}"
         )
     store = store_of(chosen[0], mlflow)
-    projections = [open_for_reading(directory, store) for directory in chosen]
+    with waiting(progress_terminal(stderr=True), "reading the studies into MLflow"):
+        projections = [open_for_reading(directory, store) for directory in chosen]
     if store.startswith("http"):
         _show(projections, without_user(store))
         return

@@ -18,6 +18,7 @@ from analysis.front import TrialPoint
 from search_spaces.schema import StudyFile
 from study.errors import StudyError
 from study.looking.front_files import front_of
+from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, open_directory
 from study.storage.summaries import TrialSummary, summarise
 from trainables.config import Mixture, trial_config_from_dict
@@ -50,14 +51,15 @@ def fill(
     options = {"num_cpus": wanted.cpu, "num_gpus": wanted.gpu, "resources": wanted.custom}
     remote = ray.remote(**options, max_restarts=1, max_task_retries=1)(_Mixer)
     mixers: list[Any] = []
-    while not stop() and (round_ := to_fill(directory, study_file, width)):
-        mixers += [remote.remote(directory.address) for _ in round_[len(mixers) :]]
-        pending = {mixer.record.remote(one): one for mixer, one in zip(mixers, round_, strict=False)}
-        while pending and not stop():
-            done, _ = ray.wait(list(pending), timeout=STOP_SECONDS)
-            for task in done:
-                _note(directory, pending.pop(task), task, console)
-                changed()
+    with waiting(console, "measuring mixtures"):
+        while not stop() and (round_ := to_fill(directory, study_file, width)):
+            mixers += [remote.remote(directory.address) for _ in round_[len(mixers) :]]
+            pending = {mixer.record.remote(one): one for mixer, one in zip(mixers, round_, strict=False)}
+            while pending and not stop():
+                done, _ = ray.wait(list(pending), timeout=STOP_SECONDS)
+                for task in done:
+                    _note(directory, pending.pop(task), task, console)
+                    changed()
     for mixer in mixers:
         ray.kill(mixer)
     if not stop():

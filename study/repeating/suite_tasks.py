@@ -12,6 +12,7 @@ from rich.console import Console
 
 from study.errors import StudyError
 from study.looking.front_files import front_of
+from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, open_directory
 from study.storage.images import images_of
 from study.storage.summaries import TrialSummary, summarise
@@ -59,17 +60,20 @@ def run_suite(
     attack = task(_attack)
     failed: dict[str, str] = {}
     pending = {attack.remote(directory.address, trial, suite): trial for trial in trials}
-    while pending and not stop():
-        done, _ = ray.wait(list(pending), timeout=STOP_SECONDS)
-        for one in done:
-            trial = pending.pop(one)
-            try:
-                labels = ray.get(one)
-            except ray.exceptions.RayError as error:
-                failed[trial] = str(error).strip().splitlines()[-1]
-                continue
-            directory.fetch_trial(trial)
-            console.print(f"{(names or {}).get(trial, trial)}: attacked with {', '.join(labels)}", highlight=False)
+    total = len(pending)
+    with waiting(console, f"attacking {total} models with {', '.join(directory.read_study_file().suite)}") as say:
+        while pending and not stop():
+            done, _ = ray.wait(list(pending), timeout=STOP_SECONDS)
+            for one in done:
+                trial = pending.pop(one)
+                try:
+                    labels = ray.get(one)
+                except ray.exceptions.RayError as error:
+                    failed[trial] = str(error).strip().splitlines()[-1]
+                    continue
+                directory.fetch_trial(trial)
+                console.print(f"{(names or {}).get(trial, trial)}: attacked with {', '.join(labels)}", highlight=False)
+                say(f"attacking models: {total - len(pending)} of {total} done")
     for one in pending:
         ray.cancel(one, force=True)
     if failed:

@@ -17,6 +17,7 @@ from search_spaces.schema import StudyFile
 from study.cluster.session import start_ray
 from study.cluster.watch import watched
 from study.errors import StudyError
+from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, create
 from study.storage.frozen import check_unchanged, environment_of
 from trainables.config import BASELINE
@@ -26,18 +27,25 @@ if TYPE_CHECKING:
     from study.repeating.suite_tasks import Extent
     from study.search.durable import DurableSearch
 
+RAY = "starting Ray and its processes"
 
-def prepare(studies: Path, name: str, study_file: StudyFile) -> StudyDirectory:
-    """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here."""
+
+def prepare(studies: Path, name: str, study_file: StudyFile, console: Console | None = None) -> StudyDirectory:
+    """Make a study's folder with its frozen file, its split and what it ran on. Everything wrong is said here.
+
+    console: hears what is being waited for.
+    """
     from study.running.ready import look_over
     from trainables.data.split import MosScale
 
-    ready = look_over(studies, name, study_file)
+    console = console or Console(quiet=True)
+    with waiting(console, "looking at study file, weights and images"):
+        ready = look_over(studies, name, study_file)
     assert ready is not None
     study_file, images = ready.study_file, ready.images
     scale = MosScale.of_training(ready.rows)
     rows = ready.rows.assign(raw_mos=ready.rows["mos"], mos=scale.normalise(ready.rows["mos"].to_numpy()))
-    with watched("the same command again"):
+    with watched("the same command again"), waiting(console, RAY):
         start_ray(study_file, studies)
     counts = {str(split): int(count) for split, count in rows["split"].value_counts().items()}
     environment = environment_of(study_file, images, scale, counts)
@@ -70,9 +78,11 @@ def run(
         search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
         if search.remaining or to_fill(directory, study_file) or _to_attack(directory, study_file):
             _settle_study_file(directory)
-            check_unchanged(directory, force=force)
+            with waiting(console, "looking whether images and code are as they were"):
+                check_unchanged(directory, force=force)
             with watched(remedy or directory.command("resume")):
-                start_ray(study_file, directory.path.parent, stop=directory.stop_requested)
+                with waiting(console, RAY):
+                    start_ray(study_file, directory.path.parent, stop=directory.stop_requested)
                 record = _recorded(directory, mlflow_uri, console) if tracked else contextlib.nullcontext(_nobody)
                 with record as changed:
                     _run_trials(directory, study_file, search, console, changed, names)
@@ -107,6 +117,7 @@ def _run_trials(
     changed: Callable[[], None],
     names: Mapping[str, str] | None,
 ) -> None:
+    from study.cluster.resources import resources_of_trials, slots_of
     from study.mixing.filling import fill
     from study.repeating.suite_tasks import run_suite
     from study.running.patience import Patience
@@ -121,7 +132,9 @@ def _run_trials(
 
         if search.remaining:
             patience = Patience(study_file.trial_timeout, search.said, console.print)
-            with Progress(study_file, summarise(directory), console, changed, names) as progress:
+            slots = slots_of(resources_of_trials(study_file))
+            at_a_time = max(1, min(slots, study_file.max_concurrent or slots))
+            with Progress(study_file, summarise(directory), console, changed, names, at_a_time) as progress:
                 run_trials(directory, study_file, search, [progress, patience], stop)
         if not stop() and search.remaining == 0:
             fill(directory, console, stop, changed)
@@ -201,7 +214,8 @@ def blend(directory: StudyDirectory, mixtures: int, console: Console, *, force: 
             return interrupted.is_set() or directory.stop_requested()
 
         with watched(directory.command("blend")):
-            start_ray(study_file, directory.path.parent)
+            with waiting(console, RAY):
+                start_ray(study_file, directory.path.parent)
             fill(directory, console, stop)
         stopped = stop()
     sync(directory)
@@ -223,7 +237,8 @@ def attack(
             return interrupted.is_set() or directory.stop_requested()
 
         with watched(directory.command("suite")):
-            start_ray(directory.read_study_file(), directory.path.parent)
+            with waiting(console, RAY):
+                start_ray(directory.read_study_file(), directory.path.parent)
             run_suite(directory, trials, console, stop, names)
         return not stop()
 

@@ -88,19 +88,14 @@ def count_states(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[
     return {state: counts[state] for state in STATES}
 
 
-def seconds_left(trials: list[TrialSummary], asked: int) -> float | None:
-    """Estimate for `asked` NT trials: epochs not yet run at the pace of those that were; None before there is a pace.
-
-    As many run at a time as run now; early stopping may end it sooner.
-    """
-    nt_trials = [trial for trial in trials if not trial.is_baseline and not trial.is_mixture]
-    paces = [row["train_seconds"] for trial in nt_trials for row in trial.epochs]
-    running = [trial for trial in nt_trials if trial.state == "running"]
-    if not paces or not running:
+def overhead_of(folder: Path) -> float | None:
+    """Seconds that an ended trial took beside its epochs, as for its record; None where its folder does not say."""
+    finished = read_object_if_any(folder / "result.json").get("finished")
+    starts = read_rows(folder / "starts.jsonl", None)
+    if not isinstance(finished, int | float) or len(starts) != 1 or not isinstance(starts[0].get("time"), int | float):
         return None
-    epochs = sum(trial.planned_epochs - len(trial.epochs) for trial in running)
-    epochs += running[0].planned_epochs * max(0, asked - len(nt_trials))
-    return epochs * sum(paces) / len(paces) / len(running)
+    trained = sum(float(row.get("train_seconds", 0.0)) for row in read_epochs(folder))
+    return max(0.0, float(finished) - float(starts[0]["time"]) - trained)
 
 
 def launched_at(directory: StudyDirectory) -> str:
