@@ -10,7 +10,7 @@ RECORDS ?= docs/results/records
 BASELINES := hyperiqa dbcnn linearityiqa maniqa
 SWEEP = $(BIN)/nt-study sweep --data photos:small --seeds 3 --studies $(STUDIES)
 
-.PHONY: help setup demo smoke test test-slow lab lint format ui paper-small results bench lock clean
+.PHONY: help setup demo smoke test test-slow torture lab lint format ui paper-small results bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ test: $(READY) ## run the tests, in two processes
 
 test-slow: $(READY) ## run the tests that take minutes each: killed drivers, lost nodes, whole attack suites
 	$(BIN)/python -m pytest -m "slow and not lab"
+
+torture: $(READY) ## for hours, as root: hurt real studies in every way, 15 times each (docs/reliability.md)
+	$(BIN)/python -m benchmarks.torture --record benchmarks/torture/record.jsonl
 
 lab: $(READY) ## as root: Ray's autoscaler, and `ray up` to `ray down` on three hosts made of namespaces
 	$(BIN)/python -m pytest -m lab

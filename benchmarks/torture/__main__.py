@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from benchmarks.torture.rig import Rig, Values, ended, local_rig, until
 
 RACE = "race"
 PER_STUDY = 3
-"""Blows until a study may finish."""
+"""Blows until a study may finish, at most."""
 EARLIEST = 0.05
 """Seconds into a driver's life."""
 
@@ -43,7 +44,7 @@ def main() -> None:
     torture = Torture(arguments.record, arguments.seed)
     for kind in arguments.only or kinds:
         while torture.count(kind) < arguments.times:
-            torture.hurt_one(kind, arguments.times - torture.count(kind))
+            torture.hurt([kind] * min(PER_STUDY, arguments.times - torture.count(kind)))
     print(table_of(torture.lines))
     sys.exit(any(line["problems"] for line in torture.lines))
 
@@ -71,15 +72,16 @@ class Torture:
             print(f"a study that nobody hurts takes {seconds:.0f} s", flush=True)
             return rig.values([]), seconds
 
-    def hurt_one(self, kind: str, most: int) -> None:
-        """One study, hit at most `most` and `PER_STUDY` times, finished and compared; a line for each blow."""
+    def hurt(self, kinds: Sequence[str]) -> None:
+        """One study, hit so often, finished and compared; a line for each blow.
+
+        kinds: all on a study of the first one's. Those after the study's end, and after something wrong, are left out.
+        """
         lines: list[dict[str, Any]] = []
-        injection = INJECTIONS.get(kind)
-        with injection.rig() if injection else local_rig() as rig:
-            for _ in range(2 * PER_STUDY):
-                if len(lines) == min(most, PER_STUDY):
-                    break
-                line = self._hit(rig, injection) if injection else self._race(rig)
+        first = INJECTIONS.get(kinds[0])
+        with first.rig() if first else local_rig() as rig:
+            for kind in kinds:
+                line = self._race(rig) if kind == RACE else self._hit(rig, INJECTIONS[kind])
                 if line:
                     lines.append({"kind": kind, "study": len(self.lines), **line})
                 if line is None or line["problems"]:
@@ -88,12 +90,10 @@ class Torture:
         if lines:
             lines[-1]["problems"] += wrong
         elif wrong:
-            raise SystemExit(f"{kind}: a study that was not hit went wrong: {wrong}")
+            raise SystemExit(f"{kinds[0]}: a study that was not hit went wrong: {wrong}")
         for line in lines:
-            print(
-                f"{kind}, {line['after']:.1f} s in: exit {line['codes']}; {line['problems'] or 'all is well'}",
-                flush=True,
-            )
+            end = f"exit {line['codes']} {line['lived']:.0f} s later"
+            print(f"{line['kind']}, {line['after']:.1f} s in: {end}; {line['problems'] or 'all is well'}", flush=True)
         self.lines += lines
         with self.record.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -116,7 +116,7 @@ class Torture:
         lived = time.monotonic() - struck
         return {"after": after, "codes": codes, "lived": lived, "problems": [problem] * bool(problem) + found}
 
-    def _race(self, rig: Rig) -> dict[str, Any] | None:
+    def _race(self, rig: Rig) -> dict[str, Any]:
         """Two drivers at once; one of them is killed as soon as the other was refused, if it still runs."""
         started = time.monotonic()
         command = rig.command()

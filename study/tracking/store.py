@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 import uuid
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -119,11 +120,31 @@ def without_user(server: str) -> str:
 def connect(uri: str) -> MlflowClient:
     """A client of the store. What is wrong with a database is raised at once; MLflow would try it for 100 s."""
     mlflow = import_mlflow()
+    _make_whole(uri, mlflow)
     if urlsplit(uri).scheme.split("+")[0] in DATABASES:
         import sqlalchemy
 
         sqlalchemy.create_engine(uri).connect().close()
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _make_whole(uri: str, mlflow: ModuleType) -> None:
+    """Make an SQLite store that is not there yet beside its place, and put it there when it has all its tables.
+
+    MLflow makes them in a hundred steps; a process killed in between would leave a file that it never opens again.
+    """
+    name = uri.removeprefix("sqlite:///")
+    if name == uri or not name or Path(name).exists() or not Path(name).parent.is_dir():
+        return
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=Path(name).parent) as folder:
+        made = Path(folder) / "mlflow.db"
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{made}", registry_uri=f"sqlite:///{made}")
+        try:
+            os.link(made, name)
+        except FileExistsError:
+            return  # somebody else was as quick
+        except OSError:  # a file system without links
+            made.rename(name)
 
 
 def import_mlflow() -> ModuleType:

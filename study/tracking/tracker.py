@@ -292,6 +292,7 @@ def explain(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:200]}"
 
 
+HALF_MADE = "a process that was killed has left the database half-made; move it away, and it is made anew"
 SIGNS = {
     "error code 401": "it refuses the credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
     "MLFLOW_TRACKING_TOKEN",
@@ -307,5 +308,8 @@ SIGNS = {
     "No module named 'psycopg": "PostgreSQL needs a driver; install it with: pip install 'nt-study[postgres]'",
     "unable to open database file": "the database file cannot be opened; is the folder writable?",
     "readonly database": "the database file is read-only",
+    "already exists": HALF_MADE,
+    "no such table": HALF_MADE,
+    "no such column": HALF_MADE,
 }
 """Part of an error's text -> what it means."""

@@ -7,11 +7,14 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -301,6 +304,30 @@ def test_the_default_store_lies_beside_the_studies_and_moves_with_them(studies: 
     elsewhere = studies.parent / "elsewhere"
     shutil.copytree(directory.path, elsewhere / directory.name)
     assert store_of(StudyDirectory(elsewhere / directory.name), None) == f"sqlite:///{elsewhere / 'mlflow.db'}"
+
+
+def test_a_store_is_never_there_in_part(studies: Path) -> None:
+    """A process killed among MLflow's hundred steps to a new database left one that nothing could open."""
+    write_study(studies)
+    program = (
+        "import os, sys; from alembic.operations import Operations; from study.tracking.store import connect\n"
+        "Operations.create_table = lambda *args, **options: os._exit(9)\n"
+        "connect(sys.argv[1])"
+    )
+    store = f"sqlite:///{studies / 'mlflow.db'}"
+    assert subprocess.run([sys.executable, "-c", program, store], capture_output=True, check=False).returncode == 9
+    assert not (studies / "mlflow.db").exists()
+    sync(StudyDirectory(studies / "written"))
+    assert runs_of(connect(store), "nt-study")
+
+
+def test_a_store_that_an_older_version_left_in_part_is_told_of_in_words(studies: Path) -> None:
+    directory = write_study(studies)
+    with closing(sqlite3.connect(studies / "mlflow.db")) as half:
+        half.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+        half.commit()
+    with pytest.raises(StudyError, match="half-made; move it away"):
+        sync(directory)
 
 
 def test_a_new_study_of_an_old_name_gets_its_own_record(studies: Path, mlflow_server: Server) -> None:
