@@ -107,5 +107,5 @@ def record_mixture(
     model = model.to(device).to(memory_format=torch.channels_last)
     attacked = rows[rows["split"] != "train"]
     scores = evaluate(model, images, attacked, attacks, precision=config.recipe.attack_precision)
-    write_scores(folder / SCORES, scores, metadata_of(config))
+    write_scores(folder / SCORES, scores, metadata_of(config, folder))
     return scores

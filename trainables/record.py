@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,9 +56,40 @@ _METADATA_KEY = b"nt_study_scores_metadata"
 _VERSION_KEY = b"nt_study_scores_version"
 
 
-def metadata_of(config: TrialConfig) -> dict[str, str]:
-    """What a trial's table says beside its rows."""
-    return {"trial": config.trial, VIEWS: config.views}
+def metadata_of(config: TrialConfig, folder: Path) -> dict[str, str]:
+    """What a trial's table says beside its rows: the trial, its view rule, and which weights it was measured with."""
+    return {"trial": config.trial, VIEWS: config.views, WEIGHTS: digest_of(folder / WEIGHTS)}
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def check_weights(folder: Path) -> None:
+    """ValueError where a trial's weights are not those that its score table was measured with.
+
+    Tables of before weights were noted, and folders without a table, say nothing of it.
+    """
+    weights, scores = folder / WEIGHTS, folder / SCORES
+    if not scores.exists():
+        return
+    noted = read_metadata(scores).get(WEIGHTS)
+    if noted is not None and digest_of(weights) != noted:
+        raise ValueError(
+            f"{weights} is not the file that {scores.name} beside it was measured with: it was damaged or replaced; "
+            "bring it back from a copy, or train the trial again in a new study"
+        )
+
+
+def read_metadata(source: Path) -> dict[str, str]:
+    """What a score table says beside its rows. ValueError where it cannot be read as one."""
+    try:
+        metadata = pq.read_schema(source).metadata or {}
+        return dict(json.loads(metadata.get(_METADATA_KEY, b"{}")))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{source} cannot be read as a score table: {error}") from None
 
 
 def write_scores(target: Path | str | IO[bytes], frame: pd.DataFrame, metadata: Mapping[str, str]) -> None:

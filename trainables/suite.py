@@ -23,7 +23,7 @@ from trainables.data.store import ImageStore
 from trainables.evaluate import evaluate
 from trainables.models import create_model
 from trainables.models.scorer import Scorer, Size
-from trainables.record import SCORES, WEIGHTS, metadata_of, read_scores, write_scores
+from trainables.record import SCORES, WEIGHTS, check_weights, read_scores, write_scores
 from trainables.surrogates import Surrogate, load_surrogate, train_surrogate
 from trainables.trust import read_weights
 from trainables.views import Images
@@ -123,12 +123,17 @@ def attack_trial(
         model = load_trial_model(config, folder).to(device)
         precision = config.recipe.attack_precision
         added = evaluate(model, images, rows[rows["split"] != "train"], missing, precision=precision)
-        write_scores(folder / SCORES, pd.concat([scores, added], ignore_index=True), metadata_of(config))
+        metadata = {str(key): str(value) for key, value in scores.attrs.items()}
+        write_scores(folder / SCORES, pd.concat([scores, added], ignore_index=True), metadata)
     return list(missing)
 
 
 def load_trial_model(config: TrialConfig, folder: Path) -> Scorer:
-    """The model that a finished trial ships, in evaluation mode. ValueError where its weights are damaged."""
+    """The model that a finished trial ships, in evaluation mode.
+
+    ValueError where its weights are damaged, or others than those that its score table was measured with.
+    """
+    check_weights(folder)
     model = create_model(config.model, size=config.size, names_seed=config.names_seed)
     try:
         model.load_state_dict(read_weights(folder / WEIGHTS))

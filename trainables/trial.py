@@ -90,7 +90,7 @@ class Trial:
         model.load_state_dict(read_weights(self.folder / WEIGHTS))
         rows = pd.concat([self.rows["validation"], self.rows["test"]])
         scores = evaluate(model, self.images, rows, self.attacks, precision=self.config.recipe.attack_precision)
-        write_scores(self.folder / SCORES, scores, metadata_of(self.config))
+        write_scores(self.folder / SCORES, scores, metadata_of(self.config, self.folder))
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         return scores
 

@@ -1,8 +1,8 @@
-"""The same kills for plain Ray Tune: python benchmarks/search/kills_plain.py [KILLS]
+"""Kills of plain Ray Tune: python -m benchmarks.torture.plain_tune [KILLS]
 
 Tune's own parts put together as its guides do: `OptunaSearch` on a journal file, `MLflowLoggerCallback`, a class
-trainable with a checkpoint after every epoch, `Tuner.restore`. Training, points and moments are those of `kills.py`.
-What it prints is what `kills.py` would call a problem.
+trainable with a checkpoint after every epoch, `Tuner.restore`. Training and points are
+those of the studies that `python -m benchmarks.torture` hurts. What it prints is what that would call a problem.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,12 +20,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.search.kills import EPOCHS, KILLS, SETTLING, TRIALS, run_or_kill, write_study_file
+from benchmarks.torture.small_study import EPOCHS, TRIALS, write_study_file
 from search_spaces.schema import load_study_file
 from study.running.run import prepare
 from study.storage.directory import StudyDirectory
 from trainables.config import BASELINE
 
+KILLS = 20
+SETTLING = 8.0
+"""Seconds that a driver lives at least: before that it only imports."""
 OBJECTIVES = {"srocc": "max", "rmse_attacked": "min"}
 
 
@@ -147,6 +152,18 @@ def report(directory: StudyDirectory) -> str:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def run_or_kill(command: list[str], kill_after: float | None) -> tuple[int | None, str]:
+    """Exit status and output of a command; no status when it was killed after so many seconds."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        output, _ = process.communicate(timeout=kill_after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        output, _ = process.communicate()
+        return None, output
+    return process.returncode, output
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import Literal
 import optuna
 import psutil
 
-from benchmarks.search.kills import epochs_problems, mlflow_problems, write_study_file
+from benchmarks.torture.small_study import epochs_problems, mlflow_problems, write_study_file
 from study.search.durable import open_optuna
 from study.storage.directory import StudyDirectory, find
 from study.storage.mirror import studies_folder

@@ -21,7 +21,7 @@ from study.repeating.suite_tasks import attacks_of, read_trial_config
 from study.storage.directory import StudyDirectory
 from trainables.config import TrialConfig, trial_config_from_dict
 from trainables.models.scorer import Scorer
-from trainables.record import SCORES
+from trainables.record import SCORES, check_weights
 from trainables.suite import load_trial_model
 from trainables.trust import read_regular
 
@@ -86,6 +86,7 @@ def write_model(
         except OSError as error:
             raise StudyError(f"{source} cannot be taken home: {error.strerror}") from None
         (folder / source.name).write_bytes(content)
+    check_weights(directory.trial(point.trial))  # which names the file there, not the copy here
     load_trial_model(read_trial_config(directory.trial(point.trial)), folder)  # what is damaged is not handed on
     directory.read_split().to_parquet(folder / SPLIT, index=False)
     config = model_config(directory, point)

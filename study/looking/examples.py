@@ -15,12 +15,11 @@ from study.storage.images import images_of
 from trainables.attacks import create_attack
 from trainables.config import TrialConfig, trial_config_from_dict
 from trainables.gradients import final_scores
-from trainables.models import create_model
 from trainables.models.scorer import Scorer
 from trainables.objectives import DEFAULT_ATTACK
 from trainables.regularizer import estimated_l1, gradient_l1
 from trainables.ssim import ssim
-from trainables.trust import read_weights
+from trainables.suite import load_trial_model
 from trainables.views import image_views
 
 EXAMPLES = 3
@@ -80,9 +79,7 @@ def _look_again(
 ) -> tuple[TrialConfig, Scorer, pd.DataFrame, torch.Tensor]:
     """The trial's configuration and model, rows of test images, and the first view of each, (N, 3, H, W) in [0, 1]."""
     config = trial_config_from_dict(directory.read_json(f"trials/{trial}/config.json"))
-    model = create_model(config.model, size=config.size, names_seed=config.names_seed)
-    model.load_state_dict(read_weights(directory.weights(trial)))
-    model.eval()
+    model = load_trial_model(config, directory.weights(trial).parent)
     store, split = _images_of(directory)
     rows = example_rows(split, count)
     views = [

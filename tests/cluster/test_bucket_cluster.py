@@ -10,7 +10,7 @@ import yaml
 from object_store import ObjectStore
 from running_cluster import RunningCluster
 
-from benchmarks.search.kills import write_study_file
+from benchmarks.torture.small_study import write_study_file
 from study.storage.directory import find
 from study.storage.mirror import studies_folder
 from study.storage.summaries import summarise

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from analysis.attack_series import series_over
-from benchmarks.search.kills import write_study_file
+from benchmarks.torture.small_study import write_study_file
 from search_spaces.schema import baselines, load_study_file
 from study.commands.sweep import sweep
 from study.errors import StudyError

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.search.kills import optuna_values, problems_of, write_study_file
+from benchmarks.torture.small_study import optuna_values, problems_of, write_study_file
 from study.storage.directory import StudyDirectory
 
 pytestmark = pytest.mark.slow

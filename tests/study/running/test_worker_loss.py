@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from benchmarks.search.kills import write_study_file
+from benchmarks.torture.small_study import write_study_file
 from study.storage.directory import StudyDirectory
 from study.storage.summaries import summarise
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from object_store import ObjectStore
 
-from benchmarks.search.kills import EPOCHS, TRIALS, write_study_file
+from benchmarks.torture.small_study import EPOCHS, TRIALS, write_study_file
 from study.export.reading import load_exported
 from study.search.durable import open_optuna
 from study.storage.directory import StudyDirectory, find
