@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.torture.injections import INJECTIONS, Injection
+from benchmarks.torture.injections import INJECTIONS, RAYS_OWN, Injection
 from benchmarks.torture.rig import Rig, Values, ended, local_rig, until
 
 RACE = "race"
@@ -138,6 +138,8 @@ class Torture:
     def _complaints(self, rig: Rig, codes: tuple[int, ...], allowed: set[int]) -> list[str]:
         said = rig.said()
         found = [f"exit {code}: {said[-300:]}" for code in codes if code not in allowed]
+        if RAYS_OWN in codes and "Failed to register worker" not in said:
+            found.append(f"exit {RAYS_OWN} without Ray's reason: {said[-300:]}")
         if "Traceback" in said:
             found.append(f"a traceback: {said[said.index('Traceback') :][:600]}")
         return found

@@ -26,6 +26,8 @@ KILLED = -signal.SIGKILL
 INTERRUPTED = 130
 SENTENCE = 2
 """The exit code that comes with one sentence."""
+RAYS_OWN = 1
+"""With which Ray itself ends a process that is just joining when the raylet or the GCS dies; no Python hears of it."""
 Driver = subprocess.Popen[str]
 Blow = Callable[[Rig, Driver, random.Random], bool]
 """Returns whether there was something to hit."""
@@ -239,8 +241,8 @@ def free_port() -> int:
 INJECTIONS = {
     "SIGKILL: driver": Injection(local_rig, kill_driver, (KILLED,)),
     "SIGKILL: trial": Injection(local_rig, kill_child("ray::ResourceTr"), (0,)),
-    "SIGKILL: raylet": Injection(local_rig, kill_child("raylet"), (0, SENTENCE)),
-    "SIGKILL: GCS": Injection(local_rig, kill_child("gcs_server"), (0, SENTENCE)),
+    "SIGKILL: raylet": Injection(local_rig, kill_child("raylet"), (0, SENTENCE, RAYS_OWN)),
+    "SIGKILL: GCS": Injection(local_rig, kill_child("gcs_server"), (0, SENTENCE, RAYS_OWN)),
     "Ctrl-C": Injection(local_rig, interrupt, (INTERRUPTED,)),
     "SIGKILL: MLflow's server": Injection(mlflow_rig, kill_mlflow, (0,)),
     "SIGKILL: PostgreSQL with Optuna's study": Injection(postgres_rig, kill_postgres, (0, SENTENCE)),
