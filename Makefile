@@ -44,10 +44,13 @@ lab: $(READY) ## as root: Ray's autoscaler, and `ray up` to `ray down` on three 
 	$(BIN)/python -m pytest -m lab
 	tests/cluster/lab/lab.sh
 
-lint: $(READY) ## ruff (lint and format) and mypy
+lint: $(READY) ## ruff (lint and format), mypy, spelling, dead code, dependencies; exceptions and why: pyproject.toml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	git ls-files -z '*.py' '*.md' '*.yaml' '*.toml' '*.html' Makefile | xargs -0 $(BIN)/codespell
+	$(BIN)/vulture
+	$(BIN)/deptry .
 
 format: $(READY) ## let ruff fix and format
 	$(BIN)/ruff check --fix .

@@ -37,7 +37,7 @@ class Runs:
                 write_scores(replica.trial(name) / SCORES, score_table(place, 10.0, 6.0), {"trial": name})
         return True
 
-    def attack(self, replica: StudyDirectory, trials: list[str], console: Console) -> bool:
+    def attack(self, replica: StudyDirectory, trials: list[str], console: Console, names: object = None) -> bool:
         self.attacked.append(trials)
         return True
 
