@@ -37,7 +37,8 @@ test: $(READY) ## run the tests, in two processes
 test-slow: $(READY) ## run the tests that take minutes each: killed drivers, lost nodes, whole attack suites
 	$(BIN)/python -m pytest -m "slow and not lab"
 
-torture: $(READY) ## for hours, as root: hurt real studies in every way, 15 times each (docs/reliability.md)
+torture: $(READY) ## for hours, as root: ten thousand hostile inputs, and real studies hurt in every way, 15 times each
+	$(BIN)/python -m pytest tests/user_reports/test_hostile_inputs.py --hypothesis-profile torture --hypothesis-seed 1
 	$(BIN)/python -m benchmarks.torture --record benchmarks/torture/record.jsonl
 
 lab: $(READY) ## as root: Ray's autoscaler, and `ray up` to `ray down` on three hosts made of namespaces

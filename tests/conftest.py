@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 from object_store import ObjectStore
 from ports import free_port
 from postgres_server import PROGRAMS, Postgres
@@ -100,3 +101,7 @@ def object_store() -> Iterator[ObjectStore]:
     """A real S3-compatible server; `fresh()` makes an empty bucket."""
     with ObjectStore(free_port()) as store:
         yield store
+
+
+settings.register_profile("torture", max_examples=26)
+"""Of `tests/user_reports/test_hostile_inputs.py`: times the examples that each of its tests has otherwise."""
