@@ -10,7 +10,7 @@ RECORDS ?= docs/results/records
 BASELINES := hyperiqa dbcnn linearityiqa maniqa
 SWEEP = $(BIN)/nt-study sweep --data photos:small --seeds 3 --studies $(STUDIES)
 
-.PHONY: help setup demo smoke test test-slow torture lab lint format ui paper-small results bench lock clean
+.PHONY: help setup demo smoke test test-slow torture lab lint audit format ui paper-small results bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,10 @@ lint: $(READY) ## ruff (lint and format), mypy, spelling, dead code, dependencie
 	git ls-files -z '*.py' '*.md' '*.yaml' '*.toml' '*.html' Makefile | xargs -0 $(BIN)/codespell
 	$(BIN)/vulture
 	$(BIN)/deptry .
+
+audit: $(READY) ## look the locked packages up among known vulnerabilities; needs the network
+	@$(BIN)/uv tool run pip-audit==2.10.1 --strict --requirement requirements.lock --disable-pip --no-deps --progress-spinner off || \
+	{ echo "Above: packages with known vulnerabilities, or a database that could not be asked. Nothing is cleared by this run."; exit 1; }
 
 format: $(READY) ## let ruff fix and format
 	$(BIN)/ruff check --fix .

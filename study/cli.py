@@ -28,10 +28,21 @@ def main() -> None:
     try:
         _run()
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        _end_with(INTERRUPTED)
+    except SystemExit as ended:
+        _end_with(ended.code)
     finally:
         signal.signal(signal.SIGINT, before)
         atexit.register(signal.signal, signal.SIGINT, _leave)  # first of all that is done at the end
+
+
+def _end_with(code: object) -> NoReturn:
+    """End with this exit code, also where Ray does not let go of the process."""
+    if "study.cluster.local" in sys.modules:
+        from study.cluster.local import end_anyway
+
+        end_anyway(code if isinstance(code, int) else int(code is not None))
+    sys.exit(code)  # type: ignore[arg-type]
 
 
 def _run() -> None:

@@ -12,15 +12,21 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import psutil
 
 TOKEN = "RAY_AUTH_TOKEN"
 TOKEN_FILE = Path(".ray") / "auth_token"
 """Below the home folder: where Ray keeps a token, readable by all where Ray itself made it."""
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's switch between clusters (1) and the loopback interface (0), named after the systems where 0 is the default."""
+ENDING = 20.0
+"""Seconds that Ray may take to end; a second or two where nothing is wrong."""
 LONGEST_SOCKET = 107
 """Characters that the system takes as a socket's path."""
 SOCKET_BELOW = 70
@@ -81,6 +87,21 @@ def _private_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="nt-study-", dir=None if is_short else "/tmp"))
     atexit.register(_end, folder)  # before Ray's own end, which was registered when it was imported
     return folder / "ray"
+
+
+def end_anyway(code: int, seconds: float = ENDING) -> None:
+    """Let Ray's end take so many seconds: without its GCS it waits for a minute, then ends with a code of its own."""
+    guard = threading.Timer(seconds, _leave, [code])
+    guard.daemon = True
+    guard.start()
+
+
+def _leave(code: int) -> None:
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _end(folder: Path) -> None:
