@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from study.commands.options import SPLIT_HELP, JsonOption, print_json
+from study.commands.options import SPLIT_HELP, JsonOption, print_json, progress_terminal
 
 
 def check(
@@ -19,9 +19,11 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Look a data set over before a study trusts it: counts, scores, sizes, duplicates, unreadable files, splits."""
+    from study.running.waiting import waiting
     from trainables.data.check import check_dataset
 
-    facts = check_dataset(spec, seed=seed, mode=split)  # type: ignore[arg-type]  # it names the modes itself
+    with waiting(progress_terminal(stderr=True), "opening the images"):
+        facts = check_dataset(spec, seed=seed, mode=split)  # type: ignore[arg-type]  # it names the modes itself
     if as_json:
         print_json(facts)
     else:

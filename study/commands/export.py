@@ -47,6 +47,7 @@ def export(
 ) -> None:
     """Take a trained model home: weights, configuration, metrics, scores and a model card."""
     from study.export.writing import export as export_models
+    from study.running.waiting import waiting
     from study.storage.directory import find
     from study.suggest import command
 
@@ -56,7 +57,8 @@ def export(
     if at is not None:
         pick = _dialled(directory, at)
     formats = [format_.value for format_ in format_ or []]
-    made = export_models(directory, pick or "knee", out, force=force, formats=formats)
+    with waiting(progress_terminal(stderr=True), "writing the model"):
+        made = export_models(directory, pick or "knee", out, force=force, formats=formats)
     for folder in made:
         print(folder)
     print(f"score images with it: {command('score', made[-1])} IMAGE…")
@@ -93,11 +95,13 @@ def score(
     from dataclasses import asdict
 
     from study.export.reading import score as score_images
+    from study.running.waiting import waiting
     from trainables.trust import as_cell
 
     if out is not None:
         _check_writable(out)
-    scores = score_images(folder, images, device)
+    with waiting(progress_terminal(stderr=True), "scoring images"):
+        scores = score_images(folder, images, device)
     if not scores:
         raise StudyError(f"no images in {', '.join(images)}; name image files, folders of them or a pattern")
     rows = [asdict(result) for result in scores]

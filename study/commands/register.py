@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import STUDIES, JsonOption, MlflowOption, StudiesOption, StudyName, print_json
+from study.commands.options import (
+    STUDIES,
+    JsonOption,
+    MlflowOption,
+    StudiesOption,
+    StudyName,
+    print_json,
+    progress_terminal,
+)
 
 
 def register(
@@ -18,10 +26,12 @@ def register(
     as_json: JsonOption = False,
 ) -> None:
     """Put trained models into MLflow's registry as versions of BASELINE-nt with aliases."""
+    from study.running.waiting import waiting
     from study.storage.directory import find
     from study.tracking.registry import register as register_models
 
-    registered = register_models(find(studies, name), pick, mlflow)
+    with waiting(progress_terminal(stderr=True), "registering models"):
+        registered = register_models(find(studies, name), pick, mlflow)
     if as_json:
         print_json({"registered": [asdict(version) for version in registered]})
         return

@@ -123,6 +123,7 @@ def build(
 ) -> None:
     """Make the black-box adversaries that a study's suite needs, so that attacking a trial costs one forward pass."""
     from study.repeating.suite_tasks import make_adversaries
+    from study.running.waiting import waiting
     from study.storage.directory import find
     from trainables.config import BASELINE
     from trainables.files import default_cache_dir
@@ -134,5 +135,6 @@ def build(
             f"study {name!r} has no finished baseline yet; wait for it or run: {directory.command('resume')}"
         )
     directory.weights(BASELINE)
-    made = make_adversaries(directory)
+    with waiting(progress_terminal(stderr=True), "making surrogates and perturbations"):
+        made = make_adversaries(directory)
     print(f"{', '.join(made) or 'nothing'}: ready in {default_cache_dir() / 'adversaries'}")
