@@ -154,7 +154,8 @@ def clock(studies: Path) -> Finding:
             file.flush()
             stamp = Path(file.name).stat().st_mtime
     except OSError as error:
-        return Finding("clock", "hurts", f"not compared: {place} cannot be written ({error.strerror})")
+        found = f"not compared: {place} cannot be written ({error.strerror})"
+        return Finding("clock", "hurts", found, "make that folder writable first")
     after = time.time()
     apart = max(before - stamp, stamp - after, 0.0)
     found = f"{apart:.0f} s from the clock of the disk in {place}"

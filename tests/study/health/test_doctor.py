@@ -143,6 +143,7 @@ def test_a_full_disk_is_broken(
         code, out, _ = run_here(monkeypatch, capsys, "doctor", "--json", "--studies", disk / "studies")
         full = of(json.loads(out), "the studies")
         assert code == 1 and full["state"] == "broken" and "No space left" in full["found"] and full["remedy"]
+        assert of(json.loads(out), "clock")["remedy"], "which could not be looked at"
     finally:
         subprocess.run(["umount", disk], check=True)
 
