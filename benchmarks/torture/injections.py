@@ -95,10 +95,12 @@ def kill_mlflow(rig: Rig, driver: Driver, moments: random.Random) -> bool:
 
 @contextlib.contextmanager
 def postgres_rig() -> Iterator[Rig]:
-    from tests.postgres_server import Postgres
+    from tests.postgres_server import PASSWORD, Postgres
 
     with local_rig() as rig, Postgres(free_port()) as server:
-        rig.launch_options = ("--storage", server.fresh())
+        os.environ["PGPASSWORD"] = PASSWORD  # for the comparison in this process, too
+        database = server.fresh().rpartition("/")[2]
+        rig.launch_options = ("--storage", f"postgresql://postgres@127.0.0.1:{server.port}/{database}")
         rig.server = server
         yield rig
 
