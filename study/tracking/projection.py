@@ -71,6 +71,7 @@ class Projection:
         self._ended: dict[str, TrialSummary] = {}
         self._undrawn: dict[str, str] = {}
         self._members: set[str] = set()
+        self._parent = ""
         self._stamps: dict[str, tuple[int, bool]] = {}
         self._digests: dict[str, str] = {}
         self._drawn: dict[str, str] = {}
@@ -83,6 +84,7 @@ class Projection:
         alive = not final and self.directory.owner() is not None
         if STUDY not in self.runs:
             self._create_study_run()
+        self._adopt()
         for folder in trial_folders(self.directory):
             # Every file of a trial is renamed into its folder, whose own time therefore tells of all of them.
             stamp = (_modified(folder), alive)
@@ -117,6 +119,15 @@ class Projection:
         started = min([_milliseconds(self.directory.path / "environment.json"), *ends])
         self._create_run(STUDY, self.directory.name, started, {"mlflow.source.git.commit": commit})
         self.client.set_experiment_tag(self.experiment, *view_tag(self.directory.name, self.study_file.objectives))
+
+    def _adopt(self) -> None:
+        """Give trials whose study's run was made anew, or was one of two, the one that there is now for a parent."""
+        parent = self.runs[STUDY].info.run_id
+        if parent != self._parent:
+            for key, run in self.runs.items():
+                if key != STUDY and run.data.tags.get("mlflow.parentRunId") != parent:
+                    self._log(key, tags={"mlflow.parentRunId": parent})
+            self._parent = parent
 
     def _update_study_state(self, alive: bool) -> None:
         asked = self.study_file.trials + 1

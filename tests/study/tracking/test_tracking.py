@@ -111,6 +111,18 @@ def test_a_run_that_a_slow_server_made_twice_is_left_once(studies: Path, mlflow_
     assert snapshot(client, "twice") == before
 
 
+def test_trials_whose_study_s_run_was_lost_belong_to_the_new_one(studies: Path, mlflow_server: Server) -> None:
+    """A server killed while it answered made two; the trials of the one that was given up hung in the air."""
+    directory = write_study(studies)
+    sync(directory, mlflow_server.address, project="orphans")
+    client = connect(mlflow_server.address)
+    client.delete_run(runs_of(client, "orphans")[""].info.run_id)
+    sync(directory, mlflow_server.address, project="orphans")
+    parent, *trials = (run for _, run in sorted(runs_of(client, "orphans").items()))
+    assert len(trials) == 4
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
+
+
 def test_a_trial_costs_few_requests_and_a_second_look_none_of_its_own(
     studies: Path, mlflow_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
