@@ -257,8 +257,25 @@ def in_order(trial: str) -> tuple[int, str]:
     return (0, "") if trial == BASELINE else (len(trial), trial)
 
 
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "trial": str,
+    "model": str,
+    "size": str,
+    "seed": int,
+    "lam": (int, float),
+    "step_size": (int, float),
+    "attacks": dict,
+}
+
+
 def trial_config_from_dict(values: dict[str, Any]) -> TrialConfig:
-    """The inverse of `TrialConfig.to_dict`, for files that were written by it."""
+    """The inverse of `TrialConfig.to_dict`, for files that were written by it.
+
+    TypeError, ValueError, KeyError or AttributeError for what was not.
+    """
+    for name, kind in _KINDS.items():
+        if name in values and not isinstance(values[name], kind):
+            raise TypeError(f"{name} is {values[name]!r}")
     recipe = dict(values["recipe"])
     recipe["stages"] = tuple(Stage(**stage) for stage in recipe["stages"])
     mixture = values.get("mixture")

@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -90,13 +91,21 @@ def _private_folder() -> Path:
 
 
 def end_anyway(code: int, seconds: float = ENDING) -> None:
-    """Let Ray's end take so many seconds: without its GCS it waits for a minute, then ends with a code of its own."""
-    guard = threading.Timer(seconds, _leave, [code])
-    guard.daemon = True
-    guard.start()
+    """Let Ray's end take so many seconds: without its GCS it waits for a minute, then ends with a code of its own.
+
+    The seconds count from the end of the process, not from now: who calls this may go on.
+    """
+    import ray
+
+    if ray.is_initialized():
+        ending = threading.Event()  # no thread can be begun once a process ends
+        threading.Thread(target=_leave, args=(code, ending, seconds), daemon=True).start()
+        atexit.register(ending.set)  # before Ray's folder is removed: what was registered last comes first
 
 
-def _leave(code: int) -> None:
+def _leave(code: int, ending: threading.Event, seconds: float) -> None:
+    ending.wait()
+    time.sleep(seconds)
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import tempfile
@@ -153,6 +154,9 @@ def import_mlflow() -> ModuleType:
         os.environ.setdefault(name, value)
     import mlflow
 
+    # What MLflow logs, tracebacks of a store that it tries again among it, belongs into the study's log.
+    logger = logging.getLogger("mlflow")
+    logger.handlers, logger.propagate = [logging.NullHandler()], True
     return mlflow
 
 

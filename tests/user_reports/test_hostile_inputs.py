@@ -267,6 +267,7 @@ def _with_value(content: object, choice: int, value: object) -> object:
 
 
 @tried("folder")
+@example(name="trials/baseline/config.json", edits=[], value=None, choice=0, in_json=True)  # "attacks": null
 @given(name=st.sampled_from(FILES), edits=EDITS, value=VALUES, choice=st.integers(0, 500), in_json=st.booleans())
 def test_study_folders(
     name: str, edits: list[Edit], value: object, choice: int, in_json: bool, written: Path, tmp_path: Path
