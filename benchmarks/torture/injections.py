@@ -122,13 +122,16 @@ def bucket_rig() -> Iterator[Rig]:
     from tests.object_store import ObjectStore
 
     with local_rig() as rig, ObjectStore(free_port()) as server:
-        os.environ.update(server.environment)
+        before = dict(os.environ)
+        # For this process too, which compares: its working copy of the bucket is the driver's.
+        os.environ.update(server.environment | {"XDG_CACHE_HOME": str(rig.folder / "cache")})
         store, bucket = FileSystem.from_uri("s3://torture?allow_bucket_creation=true")
         store.create_dir(bucket)
         rig.studies = "s3://torture/studies"
-        rig.environment = {"XDG_CACHE_HOME": str(rig.folder / "cache")}
         rig.server = server
         yield rig
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def stop_object_store(rig: Rig, driver: Driver, moments: random.Random) -> bool:

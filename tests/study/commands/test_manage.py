@@ -107,7 +107,10 @@ def test_only_a_study_and_nothing_else_is_deleted(nt: Command, study: StudyDirec
     assert "already a study" in refused("rename", "mine", "mine")
 
 
-def test_the_list_has_dates_and_no_line_is_broken_in_a_pipe(nt: Command, study: StudyDirectory) -> None:
+def test_the_list_has_dates_and_no_line_is_broken_in_a_pipe(
+    nt: Command, study: StudyDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # libraries that other tests import set it
     write_study(Path("studies"), "a-name-that-is-as-long-as-names-of-studies-may-be-which-is-64-c")
     _, out, _ = nt("list")
     title, *lines = out.splitlines()

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_study_outlives_whatever_ends_its_driver(tmp_path: Path) -> None:
     torture = Torture(tmp_path / "torture.jsonl", seed=0)
-    torture.hurt(["SIGKILL: raylet", "race", "SIGKILL: driver", "Ctrl-C", "SIGKILL: trial"])
+    torture.latest /= 2  # so that no run comes to its end before its blow
+    torture.hurt(["SIGKILL: raylet", "SIGKILL: driver", "Ctrl-C", "race"])
     assert len(torture.lines) >= 3
     assert [line["problems"] for line in torture.lines if line["problems"]] == []
