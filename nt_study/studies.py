@@ -24,6 +24,7 @@ from study.running.run import prepare, run
 from study.storage.directory import StudyDirectory, find, find_all
 from study.storage.mirror import studies_folder
 from study.storage.summaries import count_states, summarise
+from study.suggest import DEFAULT_STUDIES
 from trainables.record import SCORES, read_scores
 from trainables.suite import load_trial_model
 
@@ -31,16 +32,13 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.axes import Axes
 
-STUDIES = "studies"
-"""Where studies are kept unless one says otherwise: as the command line's --studies."""
-
 
 def launch(
     baseline: str,
     *,
     name: str | None = None,
     preset: str | None = None,
-    studies: str | Path = STUDIES,
+    studies: str | Path = DEFAULT_STUDIES,
     mlflow: str | None = None,
     progress: bool = True,
     **changes: Any,
@@ -62,12 +60,12 @@ def launch(
     return study
 
 
-def open_study(name: str, studies: str | Path = STUDIES) -> Study:
+def open_study(name: str, studies: str | Path = DEFAULT_STUDIES) -> Study:
     """The study of that name, running or finished. StudyError, with the nearest name, where there is none."""
     return Study(find(studies_folder(str(studies)), name))
 
 
-def list_studies(studies: str | Path = STUDIES) -> pd.DataFrame:
+def list_studies(studies: str | Path = DEFAULT_STUDIES) -> pd.DataFrame:
     """A row for every study: `study`, `baseline`, `data`, and how many trials are in each state."""
     rows = []
     for directory in find_all(studies_folder(str(studies))):

@@ -10,8 +10,8 @@ from pathlib import Path
 from study.storage.mirror import place_of
 
 PROGRAM = "nt-study"
-MODULES = {"cli.py": "study.cli", "__main__.py": "nt_study"}
-"""File that runs -> what stands behind `python -m`."""
+MODULES = {"study/cli.py": "study.cli", "nt_study/__main__.py": "nt_study"}
+"""Folder and file that run -> what stands behind `python -m`."""
 DEFAULT_STUDIES = Path("studies")
 """Where studies are kept unless `--studies` says otherwise."""
 
@@ -25,8 +25,8 @@ def command(*words: str | Path, studies: Path | None = None) -> str:
 def _program() -> str:
     """How this program is called here: by its name only where the shell finds it, and finds this one."""
     called = Path(sys.argv[0])
-    if called.name in MODULES:
-        return shlex.join([sys.executable, "-m", MODULES[called.name]])
+    if module := MODULES.get("/".join(called.parts[-2:])):
+        return shlex.join([sys.executable, "-m", module])
     if called.name != PROGRAM:
         return PROGRAM  # a worker, or somebody else's program
     found = shutil.which(PROGRAM)

@@ -105,3 +105,15 @@ def object_store() -> Iterator[ObjectStore]:
 
 settings.register_profile("torture", max_examples=26)
 """Of `tests/user_reports/test_hostile_inputs.py`: times the examples that each of its tests has otherwise."""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")  # CI is root, and there a mount that fails is an error
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)

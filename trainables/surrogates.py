@@ -25,7 +25,7 @@ from trainables.models.scorer import Scorer, Size
 from trainables.record import WEIGHTS
 from trainables.seeding import derive_seed
 from trainables.train import Training
-from trainables.trust import read_regular
+from trainables.trust import read_regular, read_weights
 
 DESCRIPTION = "surrogate.json"
 
@@ -174,13 +174,19 @@ def load_surrogate(place: Path, *, device: str | torch.device = "cpu") -> Surrog
     if place.is_file():
         return _surrogate(place.stem, load_published(place), frozenset(), place, device)
     try:
-        description = json.loads((place / DESCRIPTION).read_text())
-        weights = read_regular(place / WEIGHTS)
-    except (OSError, ValueError) as error:
+        description = json.loads(read_regular(place / DESCRIPTION))
+        name, size, trained_on = (description[key] for key in ("name", "size", "trained_on"))
+        if (name, size) not in RECIPES or not all(isinstance(seen, str) for seen in trained_on):
+            raise ValueError(f"{DESCRIPTION} describes none")
+        weights = read_weights(place / WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{place} holds no surrogate ({error}); make one with `nt-study surrogate train`") from error
-    model = create_model(description["name"], size=description["size"])
-    model.load_state_dict(safetensors.torch.load(weights))
-    return _surrogate(description["name"], model, frozenset(description["trained_on"]), place, device)
+    model = create_model(name, size=size)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise ValueError(f"{place / WEIGHTS} holds weights of another network than {name} of size {size}") from None
+    return _surrogate(name, model, frozenset(trained_on), place, device)
 
 
 def _surrogate(

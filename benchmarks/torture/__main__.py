@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -24,13 +25,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.torture.injections import INJECTIONS, RAYS_OWN, Injection
-from benchmarks.torture.rig import Rig, Values, ended, local_rig, until
+from benchmarks.torture.rig import Rig, ended, local_rig, until
+from benchmarks.torture.small_study import Values, problems_of, values_of
 
 RACE = "race"
 PER_STUDY = 3
 """Blows until a study may finish, at most."""
 EARLIEST = 0.05
 """Seconds into a driver's life."""
+RAISED = re.compile(r"^[\w.]+(Error|Exception|Interrupt)\b.*", re.MULTILINE)
+"""The line of a traceback that says what it was; the others name places on this machine."""
 
 
 def main() -> None:
@@ -70,7 +74,7 @@ class Torture:
                 raise SystemExit(f"the undisturbed study does not finish: {problems}")
             seconds = time.monotonic() - started
             print(f"a study that nobody hurts takes {seconds:.0f} s", flush=True)
-            return rig.values([]), seconds
+            return values_of(rig.directory, []), seconds
 
     def hurt(self, kinds: Sequence[str]) -> None:
         """One study, hit so often, finished and compared; a line for each blow.
@@ -86,7 +90,7 @@ class Torture:
                     lines.append({"kind": kind, "study": len(self.lines), **line})
                 if line is None or line["problems"]:
                     break
-            wrong = rig.finish() or rig.problems(self.reference)
+            wrong = rig.finish() or problems_of(rig.directory, self.reference, rig.tracking_uri)
         if lines:
             lines[-1]["problems"] += wrong
         elif wrong:
@@ -141,17 +145,18 @@ class Torture:
         if RAYS_OWN in codes and "Failed to register worker" not in said:
             found.append(f"exit {RAYS_OWN} without Ray's reason: {said[-300:]}")
         if "Traceback" in said:
-            found.append(f"a traceback: {said[said.index('Traceback') :][:600]}")
+            raised = RAISED.search(said, said.index("Traceback"))
+            found.append(f"a traceback: {raised.group() if raised else 'of no error'}")
         return found
 
 
 def table_of(lines: list[dict[str, Any]]) -> str:
     """What was done, how often, and what came of it, as Markdown."""
-    rows = ["| what | times | studies | lost, doubled or changed; hung; traceback |", "|---|---|---|---|"]
+    rows = ["| what | times | studies | something wrong |", "|---|---|---|---|"]
     for kind in dict.fromkeys(line["kind"] for line in lines):
         of = [line for line in lines if line["kind"] == kind]
         wrong = sum(bool(line["problems"]) for line in of)
-        rows.append(f"| {kind} | {len(of)} | {len({line['study'] for line in of})} | {wrong or 'none'} |")
+        rows.append(f"| {kind} | {len(of)} | {len({line['study'] for line in of})} | {wrong or 'nothing'} |")
     return "\n".join(rows)
 
 

@@ -15,18 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import optuna
 import psutil
 
-from benchmarks.torture.small_study import epochs_problems, mlflow_problems, write_study_file
-from study.search.durable import open_optuna
+from benchmarks.torture.small_study import write_study_file
 from study.storage.directory import StudyDirectory, find
 from study.storage.mirror import studies_folder
-from trainables.config import BASELINE
 
 LONGEST = 900.0
 """Seconds after which a driver that was hurt is said to hang."""
-Values = dict[str, list[float]]
 
 
 @dataclass
@@ -98,27 +94,6 @@ class Rig:
             if driver.returncode == 0:
                 return []
         return [f"three resumes did not finish it; the last one said: {self.said()[-400:]}"]
-
-    def problems(self, reference: Values) -> list[str]:
-        """What is lost, doubled or different, in words; empty when all is as it has to be."""
-        directory = self.directory
-        found: list[str] = []
-        values = self.values(found)
-        if values != reference:
-            found.append(f"objectives differ from the study that nobody hurt: {values} instead of {reference}")
-        names = [BASELINE, *reference]
-        store = self.tracking_uri or f"sqlite:///{directory.path.parent / 'mlflow.db'}"
-        return found + epochs_problems(directory, names) + mlflow_problems(directory, names, store)
-
-    def values(self, problems: list[str]) -> Values:
-        directory = self.directory
-        if directory.mirror is not None:
-            directory.mirror.pull(directory.search_log)
-        recorded = open_optuna(directory, directory.read_study_file()).trials
-        states = {trial.state for trial in recorded}
-        if states != {optuna.trial.TrialState.COMPLETE}:
-            problems.append(f"Optuna holds trials that are {sorted(state.name for state in states)}")
-        return {trial.user_attrs["trial"]: list(trial.values or ()) for trial in recorded}
 
 
 def ended(driver: subprocess.Popen[str], seconds: float = LONGEST) -> str:

@@ -14,11 +14,14 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from study.search.durable import open_optuna
 from study.storage.directory import StudyDirectory
 from trainables.config import BASELINE
 
 TRIALS = 6
 EPOCHS = 3
+Values = dict[str, list[float]]
+"""Each trial's objectives."""
 
 
 def write_study_file(folder: Path) -> Path:
@@ -53,15 +56,29 @@ def write_study_file(folder: Path) -> Path:
     return path
 
 
-def problems_of(directory: StudyDirectory, reference: dict[str, list[float]]) -> list[str]:
-    """What is lost, doubled or different, in words; empty when all is as it has to be."""
+def problems_of(directory: StudyDirectory, reference: Values, tracking_uri: str = "") -> list[str]:
+    """What is lost, doubled or different, in words; empty when all is as it has to be.
+
+    tracking_uri: where MLflow's runs are; by default its store beside the studies.
+    """
     found: list[str] = []
-    values = optuna_values(directory, found)
+    values = values_of(directory, found)
     if values != reference:
-        found.append(f"objectives differ from the study that was not killed: {values} instead of {reference}")
+        found.append(f"objectives differ from the study that nobody hurt: {values} instead of {reference}")
     names = [BASELINE, *reference]
-    store = f"sqlite:///{directory.path.parent / 'mlflow.db'}"
+    store = tracking_uri or f"sqlite:///{directory.path.parent / 'mlflow.db'}"
     return found + epochs_problems(directory, names) + mlflow_problems(directory, names, store)
+
+
+def values_of(directory: StudyDirectory, problems: list[str]) -> Values:
+    """Every trial's objectives as Optuna has them; `problems` hears of trials that are not complete, or too many."""
+    if directory.mirror is not None:
+        directory.mirror.pull(directory.search_log)
+    recorded = open_optuna(directory, directory.read_study_file()).trials
+    states = Counter(trial.state.name for trial in recorded)
+    if states != {"COMPLETE": TRIALS}:
+        problems.append(f"Optuna holds {dict(states)}")
+    return {trial.user_attrs["trial"]: list(trial.values or ()) for trial in recorded}
 
 
 def epochs_problems(directory: StudyDirectory, names: list[str]) -> list[str]:
@@ -77,17 +94,6 @@ def epochs_problems(directory: StudyDirectory, names: list[str]) -> list[str]:
         if state != "complete":
             found.append(f"{name} is {state} on disk")
     return found
-
-
-def optuna_values(directory: StudyDirectory, problems: list[str]) -> dict[str, list[float]]:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    trials = optuna.load_study(study_name=directory.name, storage=directory.optuna_url).trials
-    states = Counter(trial.state.name for trial in trials)
-    if states != {"COMPLETE": TRIALS}:
-        problems.append(f"Optuna holds {dict(states)}")
-    return {trial.user_attrs["trial"]: trial.values for trial in trials}
 
 
 def mlflow_problems(directory: StudyDirectory, names: list[str], store: str) -> list[str]:

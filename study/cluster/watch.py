@@ -70,8 +70,9 @@ class Watch:
         while not self.over.wait(LOOK):
             # Those of a raylet that was killed are nobody's children any more.
             self.started = {process for process in self.started if process.is_running()}
-            self.started |= set(psutil.Process().children(recursive=True))
-            own |= {OWN[_name(process)]: process for process in psutil.Process().children() if _name(process) in OWN}
+            below = psutil.Process().children(recursive=True)
+            self.started |= set(below)
+            own |= {OWN[_name(process)]: process for process in below if _name(process) in OWN and _is_child(process)}
             before, gone = gone, next((name for name, process in own.items() if not _is_alive(process)), "")
             if gone and gone == before:  # where Ray could not start, it says why a moment later
                 self._end_with(gone)
@@ -150,6 +151,12 @@ def _name(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.NoSuchProcess):
         return str(process.name())
     return ""
+
+
+def _is_child(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.ppid() == os.getpid())
+    return False
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from study.commands.verbosity import shows_progress
+from study.suggest import DEFAULT_STUDIES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +72,7 @@ AddressOption = Annotated[
     ),
 ]
 SPLIT_HELP = "How images are divided into training, validation and test: content, random, authors or given."
-STUDIES = Path("studies")
+STUDIES = DEFAULT_STUDIES
 
 
 def terminal(*, stderr: bool = False) -> Console:

@@ -103,11 +103,13 @@ def _is_compiled(name: str) -> bool:
 
 def caches() -> Iterator[Finding]:
     """What was downloaded or made before, and lies where a study looks for it."""
+    import torch.hub  # torch takes seconds, and whoever asks for less does not need it
+
     cache = default_cache_dir()
     made = [folder for folder in (sorted(cache.iterdir()) if cache.is_dir() else []) if folder.is_dir()]
     held = f"{len(made)} data sets and adversaries, {sum(map(_bytes, made)) / 1e6:.0f} MB"
     yield Finding("data cache", "ok", f"{cache}: {held if made else 'empty; the first study fills it'}")
-    hub = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch") / "hub" / "checkpoints"
+    hub = Path(torch.hub.get_dir()) / "checkpoints"
     weights = sorted(file.name for file in hub.glob("*.pth")) if hub.is_dir() else []
     said = ", ".join(weights) or "none; only networks of size mobile and paper start from them"
     yield Finding("ImageNet weights", "ok", f"{hub}: {said}")

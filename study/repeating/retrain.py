@@ -22,6 +22,7 @@ from study.search.durable import trial_name
 from study.storage.directory import StudyDirectory, create
 from study.storage.frozen import software
 from study.storage.reading import UnreadableFileError
+from study.storage.whole import BEGUN, others_file
 from trainables.config import BASELINE, Mixture
 from trainables.record import SCORES, read_scores
 from trainables.seeding import derive_seed
@@ -91,14 +92,10 @@ def retrained_tables(directory: StudyDirectory, trial: str, problems: list[str] 
 
 def _check_unused(replica: StudyDirectory) -> None:
     """StudyError where a seed's folder holds what its making does not put there: trials, or files of the user's."""
-    path = replica.path
-    made = {"study.yaml", "launched.yaml", "environment.json", "split.parquet", MEMBERS, "lock", "logs", "trials"}
-    found = [file.name for file in path.iterdir() if file.name not in made] if path.is_dir() else []
-    begun = [file.name for file in replica.trials.iterdir()] if replica.trials.is_dir() else []
-    if (others := [name for name in found if not name.startswith(".")]) or begun:
+    if other := others_file(replica.path, BEGUN):
         raise StudyError(
-            f"{path} lacks study.yaml or {MEMBERS} and holds {[*others, *begun][0]}, so it is not replaced; move it "
-            "away, or bring the missing file back, and give the same command again"
+            f"{replica.path} lacks study.yaml or {MEMBERS} and holds {other.relative_to(replica.path)}, so it is not "
+            "replaced; move it away, or bring the missing file back, and give the same command again"
         )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 """Stores of `pyarrow.fs` in which an object appears whole or not at all."""
 MARK = ".mirror"
-HERE_ALONE = ("lock", "stop")
+HERE_ALONE = ("lock", "stop", "mlflow.behind")
 """Files of a working copy that say what happens on this machine; so do those whose names begin with a dot."""
 AT_A_TIME = 8
 """Downloads; a study is many small files, and what takes time is waiting for each."""

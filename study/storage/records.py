@@ -8,6 +8,7 @@ from pathlib import Path
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory
 from study.storage.reading import read_object_if_any
+from study.storage.whole import others_file
 from trainables.files import write_atomically
 from trainables.trust import read_regular
 
@@ -24,7 +25,7 @@ KEPT = (
     *(f"confirm/*/trials/*/{name}" for name in TRIAL),
 )
 
-LEFT_BY_USE = (".locking", "front/front.json", "front/pareto.html", "front/pareto.png")
+LEFT_BY_USE = ("front/front.json", "front/pareto.html", "front/pareto.png")
 """What our commands write into records that they are pointed at as a study; it can be written again."""
 
 
@@ -52,10 +53,10 @@ def _refuse_others_files(path: Path) -> None:
     """StudyError unless the path is free, or a folder that holds records and nothing else."""
     if not path.exists() and not path.is_symlink():
         return
-    ours = {found for pattern in (*KEPT, *LEFT_BY_USE) for found in path.glob(pattern)}
-    others = [file for file in sorted(path.rglob("*")) if file not in ours and (file.is_symlink() or not file.is_dir())]
-    if path.is_symlink() or not path.is_dir() or others:
-        what = f"holds {others[0].relative_to(path)}, which is none" if others else "is none"
+    is_folder = path.is_dir() and not path.is_symlink()
+    other = others_file(path, (*KEPT, *LEFT_BY_USE)) if is_folder else path
+    if other:
+        what = f"holds {other.relative_to(path)}, which is none" if is_folder else "is none"
         raise StudyError(f"records would take the place of {path}, but it {what}; choose another --records")
 
 

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory, check_new
 
-MADE = (
-    *("study.yaml", "launched.yaml", "environment.json", "split.parquet", "mlflow.json", "members.json"),
-    *("optuna.db", "optuna", "lock", "locks", "stop", "logs", "trials", "black_box", "front", "confirm"),
+TRIAL = (
+    *("config.json", "epochs.jsonl", "result.json", "scores.parquet"),
+    *("starts.jsonl", "trial.log", "error.txt", "checkpoint.pt", "start.safetensors", "model.safetensors"),
 )
-"""What a study's folder holds, beside files that begin with a point and the search's own beside `optuna.db`."""
+BEGUN = ("study.yaml", "launched.yaml", "environment.json", "split.parquet", "members.json", "lock", "logs/driver.log*")
+"""What is there before a trial begins."""
+_STUDY = (
+    *BEGUN,
+    *("stop", "mlflow.json", "mlflow.behind", "optuna.db", "optuna.db-*", "optuna/**/*", "locks/*", "logs/*"),
+    *(f"trials/*/{name}" for name in TRIAL),
+    *("black_box/**/*", "front/front.json", "front/pareto.html", "front/pareto.png", "front/confirmed.json"),
+)
+MADE = (*_STUDY, *(f"confirm/seed-*/{pattern}" for pattern in _STUDY))
+"""Every file that a study's folder can hold (see `directory.py`), as patterns."""
+LEFTOVER = re.compile(r"\.locking|\..+\.[0-9a-f]{8}")
+"""A file that locks are taken on, and what a kill leaves of one that was being written."""
+
+
+def others_file(path: Path, patterns: tuple[str, ...]) -> Path | None:
+    """The first file or link below a folder that is neither one of `patterns` nor a leftover of ours, or None."""
+    ours = {found for pattern in patterns for found in path.glob(pattern)}
+    for file in sorted(path.rglob("*")):
+        is_folder = file.is_dir() and not file.is_symlink()
+        if not is_folder and (file.is_symlink() or file not in ours) and not LEFTOVER.fullmatch(file.name):
+            return file
+    return None
 
 
 def check_whole(directory: StudyDirectory) -> None:
@@ -24,18 +46,13 @@ def check_whole(directory: StudyDirectory) -> None:
         )
     if directory.path.is_symlink():
         raise StudyError(f"{directory.path} is a link to {directory.path.resolve()}; name the study where it is")
-    others = sorted(file.name for file in directory.path.iterdir() if not _is_made(file.name))
-    if others:
-        raise StudyError(f"{directory.path / others[0]} is no file of a study's; move it away first")
+    if other := others_file(directory.path, MADE):
+        raise StudyError(f"{other} is no file of a study's; move it away first")
     if owner := directory.owner():
         raise StudyError(
             f"study {directory.name!r} is being run by process {owner['pid']} on {owner['host']}; end it first with: "
             f"{directory.command('stop')}"
         )
-
-
-def _is_made(name: str) -> bool:
-    return name in MADE or name.startswith((".", "optuna.db-"))
 
 
 def remove(directory: StudyDirectory) -> None:

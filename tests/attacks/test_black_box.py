@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_models import noisy_gradients, pixels, rows_of, small_scorer, trained_scorer
 
 from trainables.adversaries import Adversaries, make_adversaries, make_perturbation
@@ -101,6 +103,27 @@ def test_a_surrogate_that_knows_the_images_is_refused(surrogate: Surrogate, tmp_
     with pytest.raises(ValueError, match=r"paq2piq was trained on 2 of the images to attack, such as 4\.png"):
         make_adversaries("kor", LEVELS, ROWS, knowing, cache_dir=tmp_path)
     make_adversaries("uap", LEVELS, ROWS.iloc[:4], knowing, cache_dir=tmp_path, perturbation=torch.zeros(3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"no weights"),
+        ("surrogate.json", b"{"),
+        ("surrogate.json", b"[]"),
+        ("surrogate.json", b'{"name": "paq2piq", "size": "vast", "trained_on": []}'),
+        ("surrogate.json", b'{"name": "paq2piq", "size": "small", "trained_on": 3}'),
+        ("surrogate.json", b'{"name": "resnet50_substitute", "size": "small", "trained_on": []}'),
+    ],
+)
+def test_a_damaged_surrogate_is_named(tmp_path: Path, file: str, content: bytes) -> None:
+    save_file(create_model("paq2piq", size="small").state_dict(), tmp_path / "model.safetensors")
+    description = {"name": "paq2piq", "size": "small", "trained_on": []}
+    (tmp_path / "surrogate.json").write_text(json.dumps(description), encoding="utf-8")
+    assert load_surrogate(tmp_path).name == "paq2piq"
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
+        load_surrogate(tmp_path)
 
 
 def test_evaluation_takes_adversaries_in_an_attacks_place(surrogate: Surrogate, tmp_path: Path) -> None:

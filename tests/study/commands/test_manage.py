@@ -23,6 +23,7 @@ from study.running.progress import Progress
 from study.search.durable import open_optuna
 from study.storage.directory import StudyDirectory
 from study.storage.summaries import summarise
+from study.storage.whole import MADE, others_file
 from study.tracking.store import PROJECT, connect, store_uri, write_link
 from study.tracking.tracker import sync
 
@@ -76,6 +77,22 @@ def test_a_deleted_study_leaves_nothing_but_its_neighbours(nt: Command, study: S
     assert runs(Path("studies")) == []
 
 
+def test_what_kills_leave_in_a_study_goes_with_it(nt: Command, study: StudyDirectory) -> None:
+    for place in (
+        "mlflow.behind",
+        "trials/t000/.scores.parquet.0a1b2c3d",
+        "trials/t000/checkpoint.pt",
+        "optuna.db-wal",
+    ):
+        (study.path / place).touch()
+    code, _, error = nt("delete", "mine", "--yes")
+    assert (code, error) == (0, "") and not study.path.exists()
+
+
+def test_a_real_study_holds_nothing_that_is_not_a_study_s(smoke_study: StudyDirectory) -> None:
+    assert others_file(smoke_study.path, MADE) is None
+
+
 def test_what_cannot_be_deleted_in_mlflow_is_said_to_stay(nt: Command, study: StudyDirectory) -> None:
     write_link(study, store_uri(Path("studies"), None), PROJECT, {})
     Path("studies/mlflow.db").write_bytes(b"no database")
@@ -95,6 +112,11 @@ def test_only_a_study_and_nothing_else_is_deleted(nt: Command, study: StudyDirec
     (study.path / "thesis.tex").touch()
     assert "thesis.tex is no file of a study's" in refused("delete", "mine", "--yes")
     (study.path / "thesis.tex").unlink()
+    for place in ("trials/t000/notes.txt", "confirm/mine.csv", ".notes"):
+        (study.path / place).parent.mkdir(parents=True, exist_ok=True)
+        (study.path / place).touch()
+        assert f"{place} is no file of a study's" in refused("delete", "mine", "--yes")
+        (study.path / place).unlink()
     with study.locked():
         assert f"process {os.getpid()}" in refused("delete", "mine", "--yes")
         assert "nt-study stop mine" in refused("rename", "mine", "new")

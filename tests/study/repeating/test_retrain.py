@@ -134,6 +134,6 @@ def test_trials_of_a_seed_whose_list_was_lost_are_not_removed(tmp_path: Path) ->
     kept = directory.path / "confirm" / "seed-1" / "trials" / "t000" / "scores.parquet"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"hours of training")
-    with pytest.raises(StudyError, match=r"members\.json and holds t000, so it is not replaced"):
+    with pytest.raises(StudyError, match=r"members\.json and holds trials/t000/scores\.parquet, so it is not replaced"):
         seed_study(directory, 1, ["t000"])
     assert kept.read_bytes() == b"hours of training"

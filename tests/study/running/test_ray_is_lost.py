@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.torture.small_study import optuna_values, problems_of, write_study_file
+from benchmarks.torture.small_study import problems_of, values_of, write_study_file
 from study.storage.directory import StudyDirectory
 
 pytestmark = pytest.mark.slow
@@ -73,4 +73,4 @@ def test_a_trial_that_hangs_is_ended_and_starts_again(driver: subprocess.Popen[s
     assert driver.returncode == 0, errors
     assert "it finished no epoch within trial_timeout, 60 s" in said
     assert not hanging.is_running()
-    assert problems_of(directory, optuna_values(directory, [])) == []
+    assert problems_of(directory, values_of(directory, [])) == []

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,18 +35,6 @@ def directory(tmp_path: Path) -> StudyDirectory:
     directory = write_study(tmp_path, "frozen", ends=("complete", ""))
     directory.write_json("environment.json", {**directory.read_json("environment.json"), **software()})
     return directory
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")  # CI is root, and there a mount that fails is an error
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def edit(directory: StudyDirectory, before: str, after: str) -> None:
