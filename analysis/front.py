@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import pareto
-from analysis.labels import lam_text
+from analysis.labels import lam_text, number, title
 from analysis.metrics import interval, rows_of
 from trainables.config import Mixture
 from trainables.objectives import objective
@@ -99,6 +99,15 @@ class Front:
     """The best compromise: see `analysis.pareto.knee`."""
     doubt: str = ""
     """Why none of these trials is to be called a success (`doubt_of`); empty where nothing speaks against it."""
+
+    @property
+    def volume(self) -> str:
+        """The hypervolume in words, with its reference point, without which it has no meaning."""
+        corner = zip(self.objectives, self.reference_point, strict=True)
+        return (
+            f"hypervolume {number(self.hypervolume, 4)} "
+            f"(reference point: {', '.join(f'{title(name)} {value:g}' for name, value in corner)})"
+        )
 
     @property
     def points(self) -> tuple[TrialPoint, ...]:

@@ -65,13 +65,13 @@ class Range(_Part):
 
 
 class Split(_Part):
-    """How images are dealt to train, validation and test."""
+    """How images are divided into train, validation and test."""
 
     mode: Literal["content", "random", "authors", "given"] | None = None
     """None: as the data set comes split, else by content."""
     fractions: tuple[Real, Real, Real] = (0.6, 0.2, 0.2)
     required: bool = True
-    """Whether a set that does not come with this split is refused; else it is dealt by its own one, or by content."""
+    """Whether a data set without this split is refused. False: its own split is used instead, or else `content`."""
 
     @field_validator("fractions")
     @classmethod

@@ -261,7 +261,4 @@ def front_sentence(front: Front) -> str:
     if front.baseline:
         without = front.baseline.validation
         text += f"; the λ = 0 baseline has {number(without[accuracy])} and {number(without[robustness])}"
-    corner = ", ".join(
-        f"{title(name)} {value:g}" for name, value in zip(front.objectives, front.reference_point, strict=True)
-    )
-    return f"{text}. Hypervolume {number(front.hypervolume, 4)} from {corner}."
+    return f"{text}; {front.volume}."

@@ -53,7 +53,7 @@ def attack(
     out: Annotated[Path | None, typer.Option(help="Write the score table to this Parquet file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Attack a model and print how far its scores move: MOS against clean and attacked, before against after.
+    """Attack a model and print how far its scores move, and how well attacked scores still agree with MOS.
 
     uap and kor are made on small surrogates, trained on the data's training part unless surrogate=FOLDER_OR_FILE names
     one; uap:perturbation=FILE.png takes a published perturbation. Images that a trial or an export was made with keep
@@ -80,7 +80,7 @@ def attack(
     seen = seen_by(checkpoint)
     data = data or (seen.data if seen is not None else "photos")
     images = open_dataset(data, skip_unreadable=skip_unreadable)
-    rows = _dealt(images, seen, split, seed)
+    rows = _divided(images, seen, split, seed)
     for remark in remarks_on(images.left_out, rows):
         print(f"nt-study: {remark}", file=sys.stderr)
     attacked = rows[rows["split"] == part]
@@ -106,7 +106,7 @@ def attack(
     _print(found, f"{checkpoint} on {len(attacked)} {part} images of {data}")
 
 
-def _dealt(images: ImageSet, seen: Seen | None, split: str | None, seed: int) -> pd.DataFrame:
+def _divided(images: ImageSet, seen: Seen | None, split: str | None, seed: int) -> pd.DataFrame:
     """Every image's part and MOS on 0..100: those of the model's own study, where these are its images."""
     from trainables.data.split import MosScale, locate, split_table
     from trainables.seeding import derive_seed
@@ -133,10 +133,10 @@ def _print(found: dict[str, dict[str, float]], title: str) -> None:
         title=title,
         box=None,
         title_justify="left",
-        caption="MOS and before (clean) against after; scores of the unrounded attacked images",
+        caption="attacked scores against MOS and against clean scores; of the unrounded attacked images",
     )
     # Three short lines, so that eighty columns are enough.
-    columns = ("attack", *(f"{role}\nafter\n{name}" for role in ("MOS", "before") for name in METRICS), "R")
+    columns = ("attack", *(f"{name}\nto\n{role}" for role in ("MOS", "clean") for name in METRICS), "R")
     for column in columns:
         table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
     clean = next(iter(found.values()))

@@ -25,6 +25,6 @@ def check(
     else:
         for problem in problems:
             print(problem)
-        print(f"nothing wrong; start it: {start}" if start else f"\n{len(problems)} to mend in {file}")
+        print(f"nothing wrong; start it: {start}" if start else f"\n{len(problems)} problems in {file}")
     if problems:
         raise typer.Exit(1)

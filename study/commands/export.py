@@ -45,7 +45,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an export that is there already.")] = False,
     studies: StudiesOption = STUDIES,
 ) -> None:
-    """Take a trained model home: weights, configuration, metrics, scores and a model card."""
+    """Write a trained model to a folder: weights, configuration, metrics, scores and a model card."""
     from study.export.writing import export as export_models
     from study.running.waiting import waiting
     from study.storage.directory import find

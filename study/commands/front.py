@@ -57,7 +57,7 @@ def front(
 
 
 def _open_plot(directory: StudyDirectory) -> None:
-    """Show `front/pareto.html`, made as it is now, in a browser. StudyError where there is none to be had."""
+    """Show `front/pareto.html`, made as it is now, in a browser. StudyError where no browser starts."""
     import webbrowser
 
     from study.looking.front_files import refresh_front
@@ -107,7 +107,7 @@ def show_end(directory: StudyDirectory, console: Console) -> None:
     console.print(f"\nEverything is in {directory.place}; the plot is {directory.front / 'pareto.html'}")
     export = directory.command("export", "--pick", "knee", "--out", "knee")
     for line, purpose in (
-        *([] if found.doubt else [(export, "take the best compromise home")]),
+        *([] if found.doubt else [(export, "export the best compromise")]),
         (directory.command("ui"), "browse the study in MLflow"),
         (directory.command("resume", "--trials", "+12"), "search on"),
     ):
@@ -169,5 +169,4 @@ def _cells(found: Front, point: TrialPoint) -> list[str]:
 
 
 def _caption(found: Front) -> str:
-    reference = ", ".join(f"{value:g}" for value in found.reference_point)
-    return f"hypervolume {found.hypervolume:.4g} up to ({reference}); scores of the unrounded attacked images"
+    return f"{found.volume}; scores of the unrounded attacked images"

@@ -161,8 +161,8 @@ def _remarks(asked: StudyFile, directory: StudyDirectory) -> list[str]:
     remarks = remarks_on(directory.read_json("environment.json")["data"]["left_out"], rows)
     if split != asked.split.mode:
         remarks.append(
-            f"{asked.data} does not come with the split {asked.split.mode!r} of the preset, so its images are dealt by "
-            f"{split!r}"
+            f"{asked.data} does not come with the split {asked.split.mode!r} of the preset, so its images are divided "
+            f"by {split!r}"
         )
     if found := doubts(rows, rows["raw_mos"]):
         helps = "more images or more epochs help"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 RUN, LOOK, JUDGE = "Run a study", "Look at it", "Judge it"
-TAKE_HOME, SET_UP = "Take models home", "Set up and repair"
-PANELS = (RUN, LOOK, JUDGE, TAKE_HOME, SET_UP)
+USE, SET_UP = "Use the models", "Set up and repair"
+PANELS = (RUN, LOOK, JUDGE, USE, SET_UP)
 """What one wants of a command, in the order of `nt-study --help`."""
 
 
@@ -76,7 +76,7 @@ COMMANDS = {
     "audit": Command(module="suite", panel=JUDGE, examples=("audit mine", "audit mine --json")),
     "export": Command(
         module="export",
-        panel=TAKE_HOME,
+        panel=USE,
         examples=(
             "export mine --pick knee --out knee",
             'export mine --at "srocc>=0.70" --out robust',
@@ -85,10 +85,10 @@ COMMANDS = {
     ),
     "score": Command(
         module="export",
-        panel=TAKE_HOME,
+        panel=USE,
         examples=("score knee photo.jpg folder/", "score knee folder/ --out scores.csv"),
     ),
-    "register": Command(module="register", panel=TAKE_HOME, examples=("register mine", "register mine --pick knee")),
+    "register": Command(module="register", panel=USE, examples=("register mine", "register mine --pick knee")),
     "doctor": Command(
         module="doctor",
         panel=SET_UP,
@@ -122,7 +122,7 @@ GROUPS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "done, and something is amiss: an image without a score, a machine or cluster file to mend",
+    1: "done, but something is wrong: an image without a score, a machine or cluster file with a fault",
     2: "not done; the message says what is wrong and what to do",
     130: "interrupted; what was finished is kept, and the next command printed",
 }

@@ -1,4 +1,4 @@
-"""Taking a study's models home: folders that rebuild a model and say what it is, written whole or not at all."""
+"""Exporting a study's models: folders that rebuild a model and say what it is, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def write_model(
         try:
             content = read_regular(source, inside=directory.path)
         except OSError as error:
-            raise StudyError(f"{source} cannot be taken home: {error.strerror}") from None
+            raise StudyError(f"{source} cannot be exported: {error.strerror}") from None
         (folder / source.name).write_bytes(content)
     check_weights(directory.trial(point.trial))  # which names the file there, not the copy here
     load_trial_model(read_trial_config(directory.trial(point.trial)), folder)  # what is damaged is not handed on

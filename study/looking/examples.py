@@ -33,7 +33,7 @@ STEP_SIZES = (0.001, 0.01, 0.1, 1.0)
 def examples_of(directory: StudyDirectory, trial: str) -> list[Example]:
     """The probe's attack on the first views of `EXAMPLES` test images, from bad to good ones.
 
-    ValueError where the study's images are not to be had.
+    ValueError where the study's images are not on this machine.
     """
     config, model, rows, clean = _look_again(directory, trial, EXAMPLES)
     attacked = create_attack(**config.attacks[DEFAULT_ATTACK])(model, clean).detach()

@@ -1,4 +1,4 @@
-"""Retraining a study's front with new seeds: is the gain luck?"""
+"""Retraining a study's front with new seeds: does the gain remain under another random seed?"""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def run_suite(
         trial, reason = next(iter(failed.items()))
         raise StudyError(
             f"{len(failed)} of the trials could not be attacked with the full suite, such as {trial}: {reason}; the "
-            f"others were; when it is mended: {directory.command('suite')}"
+            f"others were; once the cause is removed, go on with: {directory.command('suite')}"
         )
 
 

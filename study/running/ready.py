@@ -125,7 +125,7 @@ def check_split(study_file: StudyFile, labels: pd.DataFrame | None) -> None:
 
 
 def with_split(study_file: StudyFile, table: pd.DataFrame) -> StudyFile:
-    """The study file with a split that the set can be dealt by: one that is not required gives way to its own, or to
+    """The study file with a split that the data set has: one that is not required gives way to the set's own, or to
     `content`."""
     from trainables.data.split import comes_with
 

@@ -92,19 +92,19 @@ def run(
         if search.baseline_error is not None:
             raise StudyError(
                 f"the λ=0 baseline failed, and with it the study: {search.baseline_error}; the traceback is in "
-                f"{directory.trial(BASELINE) / 'error.txt'}; when it is mended: "
+                f"{directory.trial(BASELINE) / 'error.txt'}; once the cause is removed, go on with: "
                 f"{remedy or directory.command('resume')}"
             )
         if search.broken is not None:
             raise StudyError(
                 f"the study stopped because its record could not be kept: {search.broken}; what was finished is kept; "
-                f"when it is mended: {remedy or directory.command('resume')}"
+                f"once the cause is removed, go on with: {remedy or directory.command('resume')}"
             )
         if search.gave_up is not None:
             raise StudyError(
                 f"the first {study_file.give_up_after} trials all failed with the same error, so the rest were not "
-                f"run: {search.gave_up}; the tracebacks are in the trials' error.txt; when it is mended: "
-                f"{remedy or directory.command('resume', '--retry-failed')}"
+                f"run: {search.gave_up}; the tracebacks are in the trials' error.txt; once the cause is removed, "
+                f"go on with: {remedy or directory.command('resume', '--retry-failed')}"
             )
         return not (search.remaining or to_fill(directory, study_file) or _to_attack(directory, study_file))
 
@@ -266,7 +266,7 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _trouble_explained(directory: StudyDirectory) -> Iterator[None]:
-    """A full disk, a deleted folder, a locked database are the user's to mend: StudyError instead of a traceback."""
+    """Only the user can repair a full disk, a deleted folder, a locked database: StudyError instead of a traceback."""
     from study.search.durable import storage_errors, storage_reason
 
     try:
@@ -276,7 +276,7 @@ def _trouble_explained(directory: StudyDirectory) -> Iterator[None]:
         if isinstance(error, storage_errors()):
             raise StudyError(
                 f"the search's memory {directory.search_place} cannot be used: {storage_reason(error)}; what was "
-                f"finished is kept; when it is mended: {directory.command('resume')}"
+                f"finished is kept; once it can be used again, go on with: {directory.command('resume')}"
             ) from None
         if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -93,7 +93,7 @@ class StudyLock:
                     continue
             except FileNotFoundError:
                 pass
-            except (OSError, UnreadableFileError) as error:  # of the disk: the next beat may find it mended
+            except (OSError, UnreadableFileError) as error:  # of the disk: at the next beat it may work again
                 log.info("%s", error)
                 continue
             self.lost.set()

@@ -173,8 +173,8 @@ class Projection:
             for folder in (report, str(self.directory.front)):
                 self.client.log_artifacts(run_id, folder, "front")
         self._send_hypervolumes(complete)
-        take_home = self.directory.command("export", "--pick", "knee", "--out", "knee")
-        self._log(STUDY, tags={"mlflow.note.content": describe(front, self.experiment, run_id, take_home)})
+        export = self.directory.command("export", "--pick", "knee", "--out", "knee")
+        self._log(STUDY, tags={"mlflow.note.content": describe(front, self.experiment, run_id, export)})
 
     def _has_a_point(self, trial: TrialSummary) -> bool:
         """Whether the trial can be on a front."""

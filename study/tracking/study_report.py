@@ -29,8 +29,8 @@ def hypervolumes(metrics: Sequence[Mapping[str, float]], objectives: Sequence[st
     return [pareto.hypervolume(losses[: count + 1], corner) for count in range(len(rows))]
 
 
-def describe(front: Front, experiment: str, run_id: str, take_home: str) -> str:
-    """Markdown for the run's Overview. take_home: the command that exports the knee."""
+def describe(front: Front, experiment: str, run_id: str, export: str) -> str:
+    """Markdown for the run's Overview. export: the command that exports the knee."""
     rows = [_row(point, front.objectives, ", ".join(front.roles(point))) for point in front.shown]
     titles = [f"{split} {name}" for split in ("validation", "test") for name in front.objectives]
     header = ["trial", "λ", "h", *titles, ""]
@@ -48,10 +48,9 @@ def describe(front: Front, experiment: str, run_id: str, take_home: str) -> str:
             f"|{'---|' * len(header)}",
             *rows,
             "",
-            f"Chosen on validation images; test images are only reported. Hypervolume {front.hypervolume:.4g} "
-            f"(reference point {', '.join(f'{value:g}' for value in front.reference_point)}).",
+            f"Chosen on validation images, {front.volume}; test images are only reported.",
             "",
-            *([] if front.doubt else [f"Take the knee home: `{take_home}`"]),
+            *([] if front.doubt else [f"Export the knee: `{export}`"]),
         ]
     )
 

@@ -176,7 +176,7 @@ def test_the_command_line_says_what_is_left_to_do(
         check(AWS)
     assert left.value.exit_code == 1
     printed = capsys.readouterr().out
-    assert "CHANGE-ME-ami is still to be replaced" in printed and "to mend in" in printed
+    assert "CHANGE-ME-ami is still to be replaced" in printed and "problems in" in printed
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(filled_in(ON_PREMISES)), encoding="utf-8")
     ready = nt_study("cluster", "check", file, "--json")

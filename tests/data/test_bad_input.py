@@ -212,7 +212,7 @@ def test_a_split_that_would_be_empty_is_explained(tmp_path: Path) -> None:
         split_table(table.assign(split=["train", "dev", "test"] * 2), seed=0)
     with pytest.raises(ValueError, match="'random' would put one photograph on two sides"):
         split_table(table.assign(content=list("aabbcc")), seed=0, mode="random")
-    with pytest.raises(ValueError, match="comes with no 'split_authors' column"):
+    with pytest.raises(ValueError, match="has no authors' split"):
         split_table(table, seed=0, mode="authors")
     with pytest.raises(ValueError, match="three positive numbers that add up to 1"):
         split_table(table, seed=0, fractions=(0.5, 0.5, 0.5))

@@ -63,7 +63,7 @@ def test_links_out_of_a_study_are_sent_and_copied_nowhere(study: StudyDirectory,
     weights = study.trial(BASELINE) / WEIGHTS
     weights.rename(tmp_path / "elsewhere")
     weights.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StudyError, match="cannot be taken home: leads out of"):
+    with pytest.raises(StudyError, match="cannot be exported: leads out of"):
         export(study, BASELINE, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

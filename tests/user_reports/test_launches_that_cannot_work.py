@@ -151,4 +151,4 @@ def test_photographs_from_which_nothing_may_be_learnt() -> None:
 def test_a_split_that_the_set_does_not_have_before_any_image_is_read(photographs: Path, tmp_path: Path) -> None:
     (photographs.parent / "photo (0).png").write_bytes(b"damaged")
     said = refused(tmp_path, of(f"csv:{photographs}", split={"mode": "authors"}))
-    assert "comes with no 'split_authors' column" in said and "choose 'content'" in said
+    assert "has no authors' split" in said and "add --split content" in said

@@ -16,6 +16,8 @@ SPLITS = ("train", "validation", "test")
 SplitMode = Literal["content", "random", "given", "authors"]
 COLUMNS = {"given": "split", "authors": "split_authors"}
 """Mode that keeps a split which came with the set -> the table's column that has it."""
+_MEANT = {"given": "split of its own", "authors": "authors' split"}
+"""The same modes in words, for messages."""
 SCORE_TOLERANCE = 0.02
 """Proxy scores are rounded float32 results, which differ this little between processors."""
 
@@ -55,8 +57,8 @@ def require_split(table: pd.DataFrame, mode: SplitMode) -> None:
     """Raise ValueError where a set does not come with what this mode keeps."""
     if not comes_with(table, mode):
         raise ValueError(
-            f"this set comes with no {COLUMNS[mode]!r} column, so split mode {mode!r} is not to be had; "
-            "choose 'content', which draws the parts"
+            f"this data set has no {_MEANT[mode]} (column {COLUMNS[mode]!r}), which split mode {mode!r} keeps; "
+            "add --split content, which draws the parts"
         )
 
 

@@ -29,7 +29,7 @@ def create_model(name: str, size: Size = "paper", pretrained: bool = False, name
     `InputSpec`, for a model of a record that cut its views by the images' names.
 
     Raises ValueError for an unknown name or size, for `small` with `pretrained`, and when the ImageNet weights are
-    neither cached nor to be had.
+    neither cached nor can be downloaded.
     """
     if name not in MODELS:
         nearest = get_close_matches(name, MODELS, n=1, cutoff=0.0)

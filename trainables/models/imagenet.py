@@ -33,7 +33,7 @@ The package is installed without its dependencies, among them a torch of 2020: o
 
 
 class WeightsUnavailableError(ValueError):
-    """ImageNet weights are neither cached nor to be had; says which file belongs where."""
+    """ImageNet weights are neither cached nor can be downloaded; says which file belongs where."""
 
 
 def load_torchvision(module: nn.Module, weights: WeightsEnum, *, skip: str | tuple[str, ...], prefix: str = "") -> None:

@@ -28,7 +28,7 @@ def mobile_trunk(*, pretrained: bool) -> nn.Sequential:
     """Children stem, layer1 .. layer4, whose maps are 2, 4, 8, 16 and 32 times smaller than the image, as a ResNet's;
     blocks keep torchvision's numbers.
 
-    `pretrained`: with ImageNet weights; ValueError where they are not to be had.
+    `pretrained`: with ImageNet weights; ValueError where they can be neither found nor downloaded.
     """
     blocks = mobilenet_v2().features
     trunk = nn.Sequential(OrderedDict((name, blocks[part]) for name, part in STAGES.items()))
@@ -38,7 +38,7 @@ def mobile_trunk(*, pretrained: bool) -> nn.Sequential:
 
 
 def load_imagenet(trunk: nn.Sequential) -> None:
-    """Put ImageNet weights into a trunk; ValueError where they are not to be had."""
+    """Put ImageNet weights into a trunk; ValueError where they can be neither found nor downloaded."""
     blocks = nn.Sequential(*(block for stage in trunk.children() for block in stage.children()))
     left_out = (f"features.{len(blocks)}.", "classifier.")
     load_torchvision(blocks, MobileNet_V2_Weights.IMAGENET1K_V1, prefix="features.", skip=left_out)

@@ -13,7 +13,7 @@ from command_line import run_here
 from PIL import Image
 from written_study import write_study
 
-from study.commands.attack import _dealt
+from study.commands.attack import _divided
 from study.errors import StudyError
 from study.export.seen import Seen
 from study.export.writing import export
@@ -107,15 +107,15 @@ def test_images_of_a_model_s_study_keep_their_parts_whatever_the_seed() -> None:
 
     study = split_table(table, seed=derive_seed(3, "split")).assign(mos=np.linspace(0, 100, 40))
     seen = Seen(data="csv:set", split=study)
-    kept = _dealt(images_of(table.iloc[::-1].reset_index(drop=True)), seen, None, seed=4)
+    kept = _divided(images_of(table.iloc[::-1].reset_index(drop=True)), seen, None, seed=4)
     pd.testing.assert_frame_equal(kept.drop(columns="index"), study.drop(columns="index"))
     assert kept["index"].tolist() == list(range(39, -1, -1))
-    drawn = _dealt(images_of(table), None, None, seed=3)
+    drawn = _divided(images_of(table), None, None, seed=3)
     assert drawn["split"].tolist() == study["split"].tolist(), "as a study with this seed would"
     others = table.assign(sha256=[f"other{i}" for i in range(40)])
-    assert _dealt(images_of(others), seen, None, seed=4)["mos"].max() > 90
+    assert _divided(images_of(others), seen, None, seed=4)["mos"].max() > 90
     with pytest.raises(StudyError, match="20 images of csv:set are of the study that the model is from and 20 are not"):
-        _dealt(images_of(pd.concat([table[:20], others[20:]], ignore_index=True)), seen, None, seed=4)
+        _divided(images_of(pd.concat([table[:20], others[20:]], ignore_index=True)), seen, None, seed=4)
 
 
 def test_a_published_checkpoint_is_recognised_and_its_table_printed(
@@ -138,7 +138,7 @@ def test_a_published_checkpoint_is_recognised_and_its_table_printed(
     )
     assert code == 0, error
     assert "3 validation images" in " ".join(said.split())
-    assert said.count("MOS") >= 4 and said.count("before") >= 4 and "…" not in said
+    assert said.count("MOS") >= 4 and said.count("clean") >= 4 and "…" not in said
     first_words = [line.split()[0] for line in said.splitlines() if line.strip()]
     assert "none" in first_words and "fgsm" in first_words
     assert read_scores(tmp_path / "scores.parquet")["max_delta"].max() == pytest.approx(0.01, rel=1e-4)
@@ -156,7 +156,7 @@ def test_a_published_checkpoint_is_recognised_and_its_table_printed(
         (["--attacks", "kor:surrogate=nowhere"], "nowhere holds no surrogate"),
         (["--eps", "2"], "(0, 1]"),
         (["--part", "train"], "no 'train' part to attack"),
-        (["--split", "authors"], "comes with no 'split_authors' column"),
+        (["--split", "authors"], "has no authors' split"),
     ],
 )
 def test_wrong_requests_are_one_sentence(

@@ -1,4 +1,4 @@
-"""Mixtures in a real study: made on Ray, counted apart, dialled to a bound, taken home."""
+"""Mixtures in a real study: made on Ray, counted apart, dialled to a bound, exported."""
 
 from __future__ import annotations
 
