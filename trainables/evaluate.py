@@ -58,7 +58,8 @@ def evaluate(
     (0..100). attacks: label -> an attack, or ready-made adversaries by the same positions. batch_size: views at a
     time, fewer where memory asks for it (`memory.py`). precision: of the attacks' own passes; scores and the clean
     gradient are computed in `precision.scoring` of it. An attack's control, where it has one, is recorded too, as
-    `<label>_control`.
+    `<label>_control`. Of an attack in both directions an image's row is that of the direction which moves the image's
+    score further, whatever its views do by themselves.
 
     Scores in evaluation mode; afterwards the model's mode, parameters, `.grad` and BatchNorm statistics are as before.
     Raises ValueError for rows without a column, no attacks, scores that are not finite.
@@ -120,7 +121,8 @@ def _score_table(
     mos = rows["mos"].to_numpy(np.float64)
     owners: list[Positions] = []
     of_clean: list[Columns] = []
-    of_attack: dict[str, list[Columns]] = {label: [] for label in attacks}
+    parts = {label: attack.sides if isinstance(attack, Attack) else (attack,) for label, attack in attacks.items()}
+    of_attack: dict[str, list[list[Columns]]] = {label: [[] for _ in sides] for label, sides in parts.items()}
     with undisturbed(model), computing_in(scoring(precision), model):
         batch_size = _views_at_a_time(model, batch_size)
         replays = {
@@ -137,16 +139,17 @@ def _score_table(
                     "gradient_l1": _numbers(clean.gradient.flatten(1).abs().sum(1)),
                 }
             )
-            for label, attack in attacks.items():
-                started = _now(batch.images)
-                if isinstance(attack, Attack):
-                    labels = torch.from_numpy(mos[batch.owners]).to(clean.score)
-                    with computing_in(precision, model):
-                        adversarial = attack(model, batch.images, clean=clean, mos=labels)
-                else:
-                    adversarial = next(replays[label]).images
-                seconds = _now(batch.images) - started
-                of_attack[label].append(_compare(model, batch.images, clean, adversarial, seconds, thorough))
+            labels = torch.from_numpy(mos[batch.owners]).to(clean.score)
+            for label, sides in parts.items():
+                for attack, found in zip(sides, of_attack[label], strict=True):
+                    started = _now(batch.images)
+                    if isinstance(attack, Attack):
+                        with computing_in(precision, model):
+                            adversarial = attack(model, batch.images, clean=clean, mos=labels)
+                    else:
+                        adversarial = next(replays[label]).images
+                    seconds = _now(batch.images) - started
+                    found.append(_compare(model, batch.images, clean, adversarial, seconds, thorough))
     return _assemble(rows, np.concatenate(owners), of_clean, of_attack)
 
 
@@ -173,17 +176,26 @@ def _assemble(
     rows: pd.DataFrame,
     owners: Positions,
     of_clean: list[Columns],
-    of_attack: dict[str, list[Columns]],
+    of_attack: dict[str, list[list[Columns]]],
 ) -> pd.DataFrame:
-    """Views to images, columns to one table."""
+    """Views to images, directions to the further one, columns to one table."""
     clean = _per_image(owners, of_clean, len(rows))
     described = rows[["image", "content", "split", "mos"]].reset_index(drop=True)
     parts = []
-    for label, batches in of_attack.items():
+    for label, sides in of_attack.items():
         columns: dict[str, Any] = {"attack": label, "attacked_score_8bit": np.nan, "ssim": np.nan}
-        parts.append(described.assign(**(columns | clean | _per_image(owners, batches, len(rows)))))
+        attacked = _furthest(clean["clean_score"], [_per_image(owners, batches, len(rows)) for batches in sides])
+        parts.append(described.assign(**(columns | clean | attacked)))
     table = pd.concat(parts, ignore_index=True)
     return table[SCHEMA.names].astype(dict.fromkeys(("image", "content", "split", "attack"), str) | {"mos": np.float64})
+
+
+def _furthest(clean_score: Numbers, sides: list[Columns]) -> Columns:
+    """Each image's columns under the direction that moves its score furthest; the time is that of all."""
+    changes = np.stack([np.abs(side["attacked_score"] - clean_score) for side in sides])
+    chosen = changes.argmax(0), np.arange(len(clean_score))
+    found = {name: np.stack([side[name] for side in sides])[chosen] for name in sides[0]}
+    return found | {"seconds": np.sum([side["seconds"] for side in sides], axis=0)}
 
 
 def _per_image(owners: Positions, batches: list[Columns], num_images: int) -> Columns:

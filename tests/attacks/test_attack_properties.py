@@ -19,12 +19,14 @@ from trainables.attacks import ATTACKS, check_trial_attacks, create_attack
 from trainables.attacks.base import Attack, clean_pass
 from trainables.attacks.constraint import round_to_8_bit
 from trainables.attacks.kor import Korhonen
+from trainables.attacks.square import squares
 from trainables.models.scorer import Scorer
 
 LEVELS, QUALITY = noisy_gradients(12, seed=5)
 IMAGES = pixels(LEVELS)
 MODEL = trained_scorer()
-BOUNDED = ("fgsm", "ifgsm", "noise", "apgd", "transfer")
+BOUNDED = ("fgsm", "ifgsm", "noise", "apgd", "square", "transfer")
+DIRECTED = ("fgsm", "ifgsm", "apgd", "square", "transfer")
 
 
 def attack_by_name(name: str, **params: Any) -> Attack:
@@ -33,6 +35,7 @@ def attack_by_name(name: str, **params: Any) -> Attack:
         "perceptual": {"steps": 3},
         "uap": {"perturbation": 0.1 * torch.sin(torch.arange(3 * 10 * 7.0)).view(3, 10, 7)},
         "apgd": {"steps": 6, "restarts": 2},
+        "square": {"queries": 12},
         "transfer": {"source": MODEL},
     }
     return create_attack(name, **(own.get(name, {}) | params))
@@ -160,16 +163,69 @@ def test_alpha_does_not_matter_to_one_step_beyond_eps() -> None:
 
 
 def test_strength_order_on_a_trained_model() -> None:
-    noise, fgsm, ifgsm, apgd = (
+    noise, square, more_square, fgsm, ifgsm, apgd = (
         change(attack_by_name(name, **params)).mean().item()
         for name, params in (
             ("noise", {}),
+            ("square", {"queries": 50}),
+            ("square", {"queries": 300}),
             ("fgsm", {}),
             ("ifgsm", {"alpha": 0.001}),
             ("apgd", {"steps": 20, "restarts": 3}),
         )
     )
-    assert 5 * noise < fgsm <= ifgsm <= apgd
+    assert noise < square < more_square < fgsm <= ifgsm <= apgd and 5 * noise < fgsm
+
+
+def test_square_moves_a_score_that_has_no_gradient() -> None:
+    """Four colour means: random squares reach half of what the budget allows, and more with more queries."""
+
+    def stepped(images: Tensor) -> Tensor:
+        quarters = torch.nn.functional.adaptive_avg_pool2d(images, 2).detach()
+        return 20 + (quarters * torch.tensor([1.0, -1.0, 1.0]).view(3, 1, 1)).sum((1, 2, 3))
+
+    images = 0.3 + 0.4 * torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    found, longer = (
+        stepped(create_attack("square", eps=0.05, queries=queries)(stepped, images)) - stepped(images)
+        for queries in (300, 600)
+    )
+    optimum = 0.05 * 3 * 4
+    assert (found > 0.4 * optimum).all()
+    assert (longer > found).all() and (longer <= optimum + 1e-4).all()
+
+
+def test_square_asks_for_no_gradient_and_as_many_scores_as_it_says() -> None:
+    asked: list[bool] = []
+
+    def counted(images: Tensor) -> Tensor:
+        asked.append(torch.is_grad_enabled() or images.requires_grad)
+        return images.mean((1, 2, 3)) * 100
+
+    create_attack("square", queries=7)(counted, IMAGES)
+    assert asked == [False] * (1 + 7)
+
+
+def test_a_square_lies_where_its_place_says() -> None:
+    images = torch.zeros(3, 3, 5, 8)
+    inside = squares(torch.tensor([[0.0, 0.0], [0.999999, 0.999999], [0.4, 0.5]], dtype=torch.float64), 3, images)
+    assert inside.shape == (3, 1, 5, 8) and inside.sum((1, 2, 3)).tolist() == [9, 9, 9]
+    assert inside[0, 0, :3, :3].all() and inside[1, 0, 2:, 5:].all() and inside[2, 0, 1:4, 3:6].all()
+
+
+@pytest.mark.parametrize("name", DIRECTED)
+def test_a_direction_can_be_chosen(name: str) -> None:
+    """Up raises, down lowers, `mid` is one of them by the clean score, and both sides are never weaker than either."""
+    stronger: dict[str, dict[str, Any]] = {"square": {"queries": 60}, "ifgsm": {"alpha": 0.001}}
+    params = stronger.get(name, {})
+    up, down, mid, both = (
+        MODEL(attack_by_name(name, direction=direction, **params)(MODEL, IMAGES)).detach() - MODEL(IMAGES).detach()
+        for direction in ("up", "down", "mid", "two_sided")
+    )
+    assert (up > down).all() and (name == "square" or ((up > 0) & (down < 0)).all())
+    is_raised = MODEL(IMAGES).detach() <= 50
+    torch.testing.assert_close(mid, torch.where(is_raised, up, down))
+    torch.testing.assert_close(both.abs(), torch.maximum(up.abs(), down.abs()))
+    assert (both.abs() > mid.abs() + 1e-3).any(), "the published direction is not the further one for every image"
 
 
 def test_apgd_keeps_its_best_iterate() -> None:
@@ -347,6 +403,11 @@ def test_a_perturbation_of_no_strength_changes_no_level(published: Path) -> None
         ("uap", {"perturbation": "nowhere.png"}, "cannot be read"),
         ("uap", {"perturbation": torch.zeros(3, 8, 8), "multiplier": -1}, "multiplier"),
         ("apgd", {"restarts": 0}, "at least 1"),
+        ("apgd", {"direction": "left"}, "mid, up, down, two_sided"),
+        ("fgsm", {"loss": "mae", "direction": "up"}, "only with loss 'mid'"),
+        ("transfer", {"source": MODEL, "steps": 0}, "at least 1"),
+        ("square", {"queries": 0}, "at least 1"),
+        ("square", {"eps": 2.0}, r"\(0, 1\]"),
     ],
 )
 def test_bad_parameters_are_refused(name: str, params: dict[str, Any], message: str) -> None:

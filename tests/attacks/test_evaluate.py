@@ -223,3 +223,16 @@ def test_a_diverged_model_is_refused() -> None:
     for scored in (lambda: evaluate(model, LEVELS, ROWS, {"fgsm": FGSM}), lambda: clean_scores(model, LEVELS, ROWS)):
         with pytest.raises(ValueError, match="NaN or infinite"):
             scored()
+
+
+def test_both_directions_are_judged_by_the_image_not_by_its_views() -> None:
+    """Views that each took their own way would cancel in the image's mean; an image takes the way that moves it."""
+    model = small_scorer(side=16, crops=4)
+    levels, quality = noisy_gradients(6, side=24, seed=3)
+    attacks = {name: create_attack("apgd", steps=4, restarts=1, direction=name) for name in ("up", "down", "two_sided")}
+    table = evaluate(model, levels, rows_of(quality), attacks).set_index(["attack", "image"])
+    change = (table["attacked_score"] - table["clean_score"]).unstack("attack")
+    further = change["up"].where(change["up"].abs() >= change["down"].abs(), change["down"])
+    pd.testing.assert_series_equal(change["two_sided"], further, check_names=False)
+    seconds = table["seconds"].unstack("attack")
+    assert seconds["two_sided"].mean() > seconds["up"].mean()

@@ -63,6 +63,8 @@ def counted() -> Iterator[Counted]:
         ("ifgsm", {"steps": 5}, 1 + 4 + 2, 5),
         ("noise", {}, 1 + 0 + 2, 1),
         ("apgd", {"steps": 6, "restarts": 2}, 1 + 6 + 1 + 6 + 2, 1 + 6 + 1 + 6),
+        ("apgd", {"steps": 6, "restarts": 2, "direction": "two_sided"}, 1 + 2 * (6 + 1 + 6 + 2), 1 + 2 * (6 + 1 + 6)),
+        ("square", {"queries": 9}, 1 + 9 + 2, 1),
         ("uap", {"perturbation": torch.full((3, 24, 24), 0.02)}, 1 + 0 + 1, 1),  # its images are 8-bit already
     ],
 )

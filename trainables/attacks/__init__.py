@@ -15,6 +15,7 @@ from trainables.attacks.iterative import Iterative
 from trainables.attacks.kor import Korhonen
 from trainables.attacks.noise import Noise
 from trainables.attacks.perceptual import Perceptual
+from trainables.attacks.square import Square
 from trainables.attacks.transfer import Transfer
 from trainables.attacks.uap import UniversalPerturbation
 
@@ -26,6 +27,7 @@ ATTACKS: dict[str, tuple[Callable[..., Attack], Mapping[str, Any]]] = {
     "kor": (Korhonen, {}),
     "noise": (Noise, {}),
     "apgd": (AutoPgd, {}),
+    "square": (Square, {}),
     "transfer": (Transfer, {}),
 }
 """Name -> the attack's class and the parameters in which the name differs from the class's defaults."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainables.attacks.base import Attack, CleanPass, clean_pass, keep_better, require_eps
+from trainables.attacks.base import CleanPass, clean_pass, keep_better, require_eps
 from trainables.attacks.constraint import project
-from trainables.attacks.iterative import slope_mid
+from trainables.attacks.direction import Directed
 from trainables.attacks.noise import uniform_noise
 from trainables.gradients import Score
 from trainables.written import Real, Whole
@@ -22,10 +22,10 @@ SUCCESS_RATE = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoPgd(Attack):
+class AutoPgd(Directed):
     """Projected sign steps with momentum, a step size that halves where it no longer helps, and restarts.
 
-    Pushes each score the way L_mid does and keeps the best iterate. The first run starts at the clean image, and so
+    Pushes each score in its `direction` and keeps the best iterate. The first run starts at the clean image, and so
     takes FGSM's step first and is never weaker than it; the further ones start anywhere in the budget's box.
     """
 
@@ -37,6 +37,7 @@ class AutoPgd(Attack):
     seed: Whole = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_eps(self.eps)
         if self.steps < 1 or self.restarts < 1:
             raise ValueError(f"steps and restarts must be at least 1, got {self.steps} and {self.restarts}")
@@ -47,7 +48,7 @@ class AutoPgd(Attack):
 
     def perturb(self, score: Score, images: Tensor, clean: CleanPass | None, mos: Tensor | None) -> Tensor:
         clean = clean or clean_pass(score, images)
-        sign = slope_mid(clean.score, clean.score)
+        sign = self.sign(clean.score)
         best, best_value = self._climb(score, images, sign, images, clean)
         for restart in range(1, self.restarts):
             noise = uniform_noise(self.seed + restart, images)

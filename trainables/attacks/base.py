@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.attacks.constraint import check_images, constrain
-from trainables.gradients import Score, input_gradient
+from trainables.gradients import Score, final_scores, input_gradient
 from trainables.seeding import torch_generator
 
 
@@ -43,6 +43,11 @@ class Attack(ABC):
         """What the attack does without the score, where that alone can pass for its effect; recorded beside it."""
         return None
 
+    @property
+    def sides(self) -> tuple[Attack, ...]:
+        """The attacks, one for each direction, of which an image keeps the one that moves its score further."""
+        return (self,)
+
     def __call__(
         self, score: Score, images: Tensor, *, clean: CleanPass | None = None, mos: Tensor | None = None
     ) -> Tensor:
@@ -54,12 +59,22 @@ class Attack(ABC):
         check_images(images)
         images = images.detach()
         with undisturbed(score), torch.no_grad():
-            adversarial = self.perturb(score, images, clean, mos)
-        return constrain(adversarial, images, self.budget)
+            found = [constrain(side.perturb(score, images, clean, mos), images, side.budget) for side in self.sides]
+            return found[0] if len(found) == 1 else _furthest(score, images, found, clean)
 
     @abstractmethod
     def perturb(self, score: Score, images: Tensor, clean: CleanPass | None, mos: Tensor | None) -> Tensor:
         """The attack itself, on checked input."""
+
+
+def _furthest(score: Score, images: Tensor, candidates: list[Tensor], clean: CleanPass | None) -> Tensor:
+    """Per image, the candidate whose score lies furthest from the clean one; the first of equals."""
+    clean_score = clean.score if clean else final_scores(score(images))
+    best, best_change = images, torch.full_like(clean_score, -torch.inf)
+    for candidate in candidates:
+        change = (final_scores(score(candidate)) - clean_score).abs()
+        best, best_change = keep_better(best, best_change, candidate, change)
+    return best
 
 
 def clean_pass(score: Score, images: Tensor) -> CleanPass:

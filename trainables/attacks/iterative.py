@@ -9,19 +9,15 @@ from typing import Literal
 
 from torch import Tensor
 
-from trainables.attacks.base import Attack, CleanPass, clean_pass, require_eps
+from trainables.attacks.base import CleanPass, clean_pass, require_eps
 from trainables.attacks.constraint import project
+from trainables.attacks.direction import Directed
 from trainables.gradients import Score, final_scores
 from trainables.models.scorer import IMAGENET_MEAN, IMAGENET_STD, Scorer
 from trainables.written import Real, Whole
 
 Slope = Callable[[Tensor, Tensor], Tensor]
 """(scores, references), both (N,) -> d loss / d score, (N,); the attack ascends the loss."""
-
-
-def slope_mid(score: Tensor, reference: Tensor) -> Tensor:
-    """L_mid (S13): away from the nearer end of 0..100; a reference of exactly 50 is raised."""
-    return 1.0 - 2.0 * (reference > 50).to(score.dtype)
 
 
 def slope_mae(score: Tensor, reference: Tensor) -> Tensor:
@@ -39,18 +35,13 @@ def slope_mse(score: Tensor, reference: Tensor) -> Tensor:
     return 2 * (score - reference)
 
 
-LOSSES: dict[str, Slope] = {
-    "mid": slope_mid,
-    "mae": slope_mae,
-    "mae_released": slope_mae_released,
-    "mse": slope_mse,
-}
-DISTANCE_LOSSES = ("mae", "mae_released", "mse")
+DISTANCE_LOSSES: dict[str, Slope] = {"mae": slope_mae, "mae_released": slope_mae_released, "mse": slope_mse}
 """Losses of the distance to the reference, whose gradient is zero where score and reference are equal."""
+LOSSES = ("mid", *DISTANCE_LOSSES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Iterative(Attack):
+class Iterative(Directed):
     """`steps` sign steps of size `alpha`, each projected to within `eps` of the clean image; no random start.
 
     Defaults are the paper's (Table S3). With `alpha` at least `eps`, one step always ends on the box and `alpha` has
@@ -63,12 +54,13 @@ class Iterative(Attack):
     """Step size, in [0, 1] units."""
     steps: Whole = 1
     loss: str = "mid"
-    """A name in `LOSSES`."""
+    """A name in `LOSSES`; `mid` pushes the score in the attack's `direction`."""
     reference: Literal["clean", "raw", "mos"] = "clean"
     """What the loss compares with: the clean score; `raw`: the score of the image that skipped the ImageNet
     normalisation, a slip of the released demo that can turn L_mid round; `mos`: the label."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_eps(self.eps)
         if not self.alpha > 0:
             raise ValueError(f"alpha must be positive, got {self.alpha}")
@@ -78,6 +70,8 @@ class Iterative(Attack):
             raise ValueError(f"unknown loss {self.loss!r}; choose one of {', '.join(LOSSES)}")
         if self.reference not in ("clean", "raw", "mos"):
             raise ValueError(f"unknown reference {self.reference!r}; choose clean, raw or mos")
+        if self.direction != "mid" and self.loss != "mid":
+            raise ValueError(f"loss {self.loss!r} has its own direction; set direction only with loss 'mid'")
 
     @property
     def budget(self) -> float:
@@ -95,15 +89,17 @@ class Iterative(Attack):
             return images
         clean = clean or clean_pass(score, images)
         reference = self._reference(score, images, clean, mos)
-        slope = LOSSES[self.loss]
         adversarial, scores, gradient = images, clean.score, clean.gradient
         for step in range(self.steps):
             if step > 0:
                 current = clean_pass(score, adversarial)
                 scores, gradient = current.score, current.gradient
-            direction = slope(scores, reference).sign().view(-1, 1, 1, 1) * gradient.sign()
-            adversarial = project(adversarial + self.alpha * direction, images, self.eps)
+            ascent = self._slope(scores, reference).sign().view(-1, 1, 1, 1) * gradient.sign()
+            adversarial = project(adversarial + self.alpha * ascent, images, self.eps)
         return adversarial
+
+    def _slope(self, scores: Tensor, reference: Tensor) -> Tensor:
+        return self.sign(reference) if self.loss == "mid" else DISTANCE_LOSSES[self.loss](scores, reference)
 
     def _reference(self, score: Score, images: Tensor, clean: CleanPass, mos: Tensor | None) -> Tensor:
         if self.reference == "raw":
