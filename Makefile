@@ -10,7 +10,7 @@ RECORDS ?= docs/results/records
 BASELINES := hyperiqa dbcnn linearityiqa maniqa
 SWEEP = $(BIN)/nt-study sweep --data photos:small --seeds 3 --studies $(STUDIES)
 
-.PHONY: help setup demo smoke test test-slow torture lab lint audit format ui paper-small results bench lock clean
+.PHONY: help setup demo smoke test test-slow torture lab lint audit format ui paper-small results bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -74,6 +74,10 @@ results: $(READY) ## write docs/results from the records kept there
 	rm -rf docs/results/tables docs/results/figures docs/results/ablations
 	$(BIN)/nt-study report $(BASELINES:%=%-lam) --studies $(RECORDS) $(KEEP) --out docs/results
 	$(BIN)/nt-study report hyperiqa-step_size hyperiqa-intensity --studies $(RECORDS) $(KEEP) --out docs/results/ablations
+
+docs: $(READY) ## the documentation site in build/site: pages made from the code written, links checked, warnings are errors
+	$(BIN)/python docs/make_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY) ## run the benchmarks
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -45,9 +45,13 @@ class Range(_Part):
     """One axis of the search space."""
 
     low: Real
+    """The smallest value; above 0 where `log` is true."""
     high: Real
+    """The largest value."""
     log: bool = False
+    """Whether the logarithm is searched instead of the value: for ranges over powers of ten."""
     integer: bool = False
+    """Whether only whole numbers are tried, as for `batch_size`."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Range:
@@ -68,8 +72,11 @@ class Split(_Part):
     """How images are divided into train, validation and test."""
 
     mode: Literal["content", "random", "authors", "given"] | None = None
-    """None: as the data set comes split, else by content."""
+    """`content`: whole contents are drawn. `given`: the data set's own column `split`. `authors`: the split that was
+    published with the paper (LIVEC). `random`: single images are drawn. None: `given` where the set has one, else
+    `content`."""
     fractions: tuple[Real, Real, Real] = (0.6, 0.2, 0.2)
+    """Shares of train, validation and test where they are drawn; they sum to 1."""
     required: bool = True
     """Whether a data set without this split is refused. False: its own split is used instead, or else `content`."""
 
@@ -85,14 +92,18 @@ class Resources(_Part):
     """What one NT trial reserves on the cluster."""
 
     cpu: Real = Field(gt=0)
+    """Processor cores."""
     gpu: Real = Field(default=0, ge=0)
+    """GPUs; 0.5 lets two trials share one."""
     custom: dict[str, Real] = Field(default_factory=dict)
+    """Ray's custom resources by name, to choose among machines."""
 
 
 class Scheduler(_Part):
     """Which trials are stopped early, so that their epochs go to better ones."""
 
     name: Literal["none", "pareto_asha"] = "none"
+    """`none`: all trials train to their end. `pareto_asha`: asynchronous successive halving by Pareto rank."""
     grace_period: Whole = Field(default=1, ge=1)
     """Epochs that every trial gets."""
     reduction_factor: Whole = Field(default=3, ge=2)
@@ -103,37 +114,52 @@ class StudyFile(_Part):
     """One study, completely: with the code version and the images it decides every number."""
 
     baseline: str
+    """The network: a name of `search_spaces/`."""
     size: Size = "small"
+    """Of the network: as published, over a MobileNetV2 with ImageNet weights, or small enough to train from nothing."""
     data: str = "photos"
+    """The images: a data set's name and place, as in `livec:/data/livec` or `csv:ratings.xlsx`."""
     skip_unreadable: bool = False
     """Leave out images that cannot be read, and say which, instead of refusing the data set."""
     split: Split = Split()
+    """How the images are divided into train, validation and test."""
     views: ViewRule = "by_name"
     """Where images' crops lie when they are scored (`trainables/views.py`). New studies say `grid`; one that says
     nothing began before there was a choice."""
     seed: Whole = Field(default=0, ge=0)
+    """Everything random is derived from it: the split, weights, batches, search, attacks."""
     trials: Whole = Field(default=12, ge=1)
     """NT trials, beside the λ=0 baseline that is always part of a study."""
     sampler: Sampler = "pareto_gp"
+    """What chooses the next point; compared by measurement in docs/search.md."""
     space: dict[str, Range]
+    """Name -> range: of `lam` (λ, with the released factor ½) and `step_size` (h, in ImageNet-normalised units), and of
+    training hyperparameters of the last stage if wanted: `lr`, `weight_decay`, `head_lr_ratio`, `batch_size`."""
     first_points: tuple[dict[str, Real], ...] = ()
     """Points that are evaluated before the sampler's own."""
     scheduler: Scheduler = Scheduler()
+    """Early stopping of trials."""
     paper_point: dict[str, Real] = Field(default_factory=dict)
     """The λ and h that the paper chose for this baseline; marked in the plots."""
     default_step_size: Real = Field(default=0.01, gt=0)
     """h of the baseline's configuration, which has λ=0 and so never uses it."""
     objectives: tuple[str, ...] = ("srocc", "rmse_attacked")
+    """Two or three metrics on validation images: the accuracy first, the robustness second."""
     recipe: Recipe
+    """How models are trained."""
     attacks: dict[str, dict[str, Any]]
+    """Label -> attack and its parameters: what every trial is attacked with. `fgsm` must be among them: the search
+    probes with it after each epoch."""
     suite: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Further attacks, too costly for every trial; `full_suite` says on which finished trials they run."""
     full_suite: FullSuite = "none"
+    """On which finished trials `suite` runs at the end. `reported`: the baseline, the knee, and the paper's λ and h."""
     mixtures: int = Field(default=0, ge=0)
     """After the search, at most so many mixtures of two trials are measured where the front has gaps; 0: none."""
     resources_per_trial: Resources | None = None
     """None: one CPU, and on a cluster with GPUs one GPU."""
     max_concurrent: Whole | None = Field(default=None, ge=1)
+    """Trials at a time, at most; None: as many as fit."""
     max_failures: Whole = Field(default=1, ge=0)
     """How often a trial is started again after a failure before it is recorded as failed."""
     trial_timeout: Real | None = Field(default=None, gt=0)

@@ -36,6 +36,7 @@ class Stage:
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
 
     name: str
+    """What it is called in logs and curves; each stage of a recipe has another name."""
     epochs: Whole
     """Passes over the training part; at least 1."""
     lr: Real
@@ -54,18 +55,24 @@ class Stage:
     trains: Literal["all", "head"] = "all"
     """Which parameters are trained; the rest keep their values (BatchNorm statistics still move, as published)."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """PyTorch's."""
     momentum: Real = 0.9
     """Of SGD."""
     weight_decay: Real = 0.0
+    """Of the optimiser."""
     schedule: Literal["constant", "cosine", "step", "cosine_wave"] = "constant"
     """`cosine`: to zero over the stage, after `warmup`; `step`: by `step_factor` every `step_epochs`;
     `cosine_wave`: down and up again, half a period every `wave_steps` optimiser steps (MANIQA as released)."""
     warmup: Real = 0.0
     """Share of the stage's steps with a linearly rising learning rate, for `cosine`."""
     step_epochs: Whole = 1
+    """Epochs between two falls of the learning rate, for `step`."""
     step_factor: Real = 0.1
+    """By what the learning rate is multiplied at each fall, for `step`."""
     wave_steps: Whole = 50
+    """Optimiser steps of half a period, for `cosine_wave`."""
     batch_size: Whole = 32
+    """Training views in a batch; at least 2."""
     rebuild_optimizer: bool = False
     """Make a new optimiser each epoch, losing its moments. (HyperIQA as released.)"""
 
@@ -83,6 +90,7 @@ class Recipe:
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
 
     stages: tuple[Stage, ...]
+    """One after the other; where `init` is `baseline`, at least two."""
     init: Literal["scratch", "imagenet", "baseline"] = "scratch"
     """Where NT trials start. `baseline`: from the study's λ=0 baseline as it was before its last stage, so that the
     earlier stages are paid for once and every trial, the baseline included, spends the same last stage."""
@@ -93,7 +101,9 @@ class Recipe:
     swin_scale: Real | None = None
     """The `scale` in the training code of a MANIQA checkpoint; its file does not say it."""
     loss: str = "l1"
+    """A loss of `trainables/losses.py`: `l1`, `mse` or `norm_in_norm`."""
     loss_params: dict[str, Any] = field(default_factory=dict)
+    """The loss's own parameters, by name."""
     loss_scale: Literal["mos", "native"] = "mos"
     """Scale on which the loss compares scores: 0..100, or the network's own output."""
     penalty_scale: Literal["mos", "native"] = "mos"

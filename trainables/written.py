@@ -40,7 +40,10 @@ def _of_number(value: object) -> float:
 
 
 class _Reads:
-    """Makes pydantic read a field with `read` first; to everyone else the field is a plain float or int."""
+    """Makes pydantic read a field with `read` first; to everyone else the field is a plain float or int.
+
+    A JSON schema says so: a number, or its text.
+    """
 
     def __init__(self, read: Callable[[object], float]) -> None:
         self.read = read
@@ -49,6 +52,10 @@ class _Reads:
         from pydantic_core import core_schema  # only pydantic calls this
 
         return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        plain: dict[str, Any] = handler(core_schema)
+        return {**plain, "type": [plain["type"], "string"]}
 
 
 Real = Annotated[float, _Reads(number)]

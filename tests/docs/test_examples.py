@@ -39,7 +39,12 @@ from trainables.models import create_model, imagenet
 from trainables.record import SCORES, WEIGHTS, read_scores
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "results" / "README.md"]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "reference").glob("*.md")),
+    ROOT / "docs" / "results" / "README.md",
+]
 NOT_TRIED = re.compile(r"<!-- not tried: \S.* -->\s*", re.DOTALL)
 OTHERS = ("git", "pip", "aws", "curl", "export", ".")
 """Programs of others in examples, whose arguments are theirs to check."""
