@@ -28,13 +28,20 @@ class TrialPoint:
 
     trial: str
     lam: float
-    """λ of the NT penalty, released form; 0 for the baseline; of a mixture its parents', weighted."""
+    """λ of the defence (NT: released form); 0 for the baseline; of a mixture its parents', weighted."""
     step_size: float
-    """h in ImageNet-normalised units; means nothing when λ is 0; of a mixture its parents', weighted."""
+    """h in ImageNet-normalised units; means nothing when λ is 0, NaN for a defence without one; of a mixture its
+    parents', weighted."""
     validation: Mapping[str, float]
     test: Mapping[str, float]
     epochs: int = 0
     """Epochs trained; 0 when not told."""
+    defence: str = "nt"
+    """What it was trained with, where λ is not 0: a name of `trainables.defences`."""
+    passes: int = 0
+    """Passes of the network over the training views that its own training took; 0 when not told."""
+    training: Mapping[str, float] = field(default_factory=dict)
+    """What else was searched: a defence's budget `eps` in [0, 1] pixels, training hyperparameters."""
     run_id: str = ""
     """Its MLflow run, for the reader to copy."""
     is_baseline: bool = False
@@ -56,15 +63,19 @@ class TrialPoint:
 
     @property
     def is_nt_trial(self) -> bool:
-        """Whether it was trained with the penalty: neither a λ=0 trial nor a mixture."""
-        return self.lam > 0 and not self.is_mixture
+        """Whether it was trained with NT's penalty: neither a λ=0 trial, nor another defence, nor a mixture."""
+        return self.defence == "nt" and self.lam > 0 and not self.is_mixture
 
     @property
     def setting(self) -> str:
         """What it was made with, in words: λ and h, or what it was mixed of."""
         if (mixture := Mixture.named(self.trial)) is not None:
             return mixture.describe()
-        return f"λ {lam_text(self.lam)}" + (f", h {self.step_size:.2g}" if self.lam else "")
+        if self.defence == "nt" or self.is_baseline:
+            return f"λ {lam_text(self.lam)}" + (f", h {self.step_size:.2g}" if self.lam else "")
+        values = ({"λ": self.lam} if self.lam else {}) | {**self.training}
+        words = ", ".join(f"{name.replace('_', ' ')} {value:.2g}" for name, value in values.items())
+        return f"{self.defence.replace('_', ' ')}, {words}"
 
     @property
     def label(self) -> str:
@@ -76,7 +87,8 @@ class TrialPoint:
         """Two cells of a table."""
         if self.is_mixture:
             return "mix", "–"
-        return lam_text(self.lam), f"{self.step_size:.2g}" if self.lam > 0 else "–"
+        has_h = self.lam > 0 and not math.isnan(self.step_size)
+        return lam_text(self.lam), f"{self.step_size:.2g}" if has_h else "–"
 
     def metrics(self, split: Split) -> Mapping[str, float]:
         return self.validation if split == "validation" else self.test

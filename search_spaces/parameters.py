@@ -1,4 +1,4 @@
-"""Parameters of attacks and losses, as a study file or a command line names them, in the types that these declare."""
+"""Parameters of attacks, losses and defences, as a study file or a command line names them, in their own types."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 
 from trainables.attacks import ATTACKS, PLACES, check_suite, parameters_of
+from trainables.defences import check_defence, defence_class
 from trainables.losses import LOSSES, create_loss
 
 
@@ -61,6 +62,14 @@ def typed_loss(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     create_loss(name)
     typed = _typed(LOSSES[name], params, f"loss {name!r}")
     create_loss(name, **typed)
+    return typed
+
+
+def typed_defence(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A defence's parameters in their types; ValueError as `typed_loss`."""
+    check_defence(name, {})
+    typed = _typed(defence_class(name), params, f"defence {name!r}")
+    check_defence(name, typed)
     return typed
 
 

@@ -1,16 +1,15 @@
 """The study file: what a study runs, validated, with errors that name the place and the remedy.
 
 A baseline's YAML (`search_spaces/<baseline>.yaml`) holds `sizes` (what belongs to the network of each
-size, `recipes` by name among it, the first one being the default) and `presets` (ready-made studies). A user's
-study file names a `baseline` and a `preset` and overrides what it likes; its `recipe` is a name, or keys that replace
-some of one's: of the preset's, or of the one that it is `based_on`. All of it ends as one `StudyFile`, which is frozen
-into the study's directory.
+size, `recipes` by name among it, the first one being the default) and `presets` (ready-made studies). A defence
+other than NT brings its own space (`defence_space.py`). A user's study file names a `baseline` and a `preset` and
+overrides what it likes; its `recipe` is a name, or keys that replace some of one's: of the preset's, or of the one that
+it is `based_on`. All of it ends as one `StudyFile`, which is frozen into the study's directory.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,8 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from search_spaces.yaml_file import StudyFileError, read_yaml
+from search_spaces.defence_space import PARAMETERS, searched_by, space_of
+from search_spaces.yaml_file import StudyFileError, did_you_mean, read_yaml
 from trainables.config import BASELINE, Recipe, Size, TrialConfig, ViewRule
 from trainables.files import whole_path, whole_url
 from trainables.objectives import DEFAULT_ATTACK, WORST, objective
@@ -28,7 +28,7 @@ from trainables.written import Real, Whole
 
 FOLDER = Path(__file__).parent
 STAGE_PARAMETERS = ("lr", "weight_decay", "head_lr_ratio", "batch_size")
-"""Training hyperparameters that a space may name beside `lam` and `step_size`; they apply to the last stage."""
+"""Training hyperparameters that a space may name beside the defence's; they apply to the last stage."""
 BASED_ON = "based_on"
 """Key of a study file's recipe: the name of the recipe of which the other keys replace something."""
 FullSuite = Literal["none", "reported", "front", "all"]
@@ -172,15 +172,14 @@ class StudyFile(_Part):
     @field_validator("space")
     @classmethod
     def _space_is_known(cls, space: dict[str, Range]) -> dict[str, Range]:
-        known = ("lam", "step_size", *STAGE_PARAMETERS)
+        known = (*PARAMETERS, *STAGE_PARAMETERS)
         for name in space:
             if name not in known:
                 raise ValueError(f"unknown parameter {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
-        for name in ("lam", "step_size"):
-            if name not in space:
-                raise ValueError(f"the space must say the range of {name!r}")
-            if space[name].low < 0:
+            if name in PARAMETERS and space[name].low < 0:
                 raise ValueError(f"{name}: low must not be negative, got {space[name].low}")
+        if not space:
+            raise ValueError("the space is empty; say the range of at least one parameter")
         if "batch_size" in space and not space["batch_size"].integer:
             raise ValueError("batch_size: a batch has a whole number of images; add 'integer: true'")
         return space
@@ -223,6 +222,23 @@ class StudyFile(_Part):
                 "PostgreSQL takes it from PGPASSWORD or ~/.pgpass, MySQL from its option file"
             )
         return storage
+
+    @model_validator(mode="after")
+    def _space_is_the_defences(self) -> StudyFile:
+        known = searched_by(self.recipe.defence)
+        for name in PARAMETERS:
+            if name in ("lam", "step_size") and name in known and name not in self.space:
+                raise ValueError(f"space: the space must say the range of {name!r}")
+            if name in self.space and name not in known:
+                raise ValueError(
+                    f"space: the defence {self.recipe.defence!r} has no {name!r} to search; "
+                    f"it has {' and '.join(known) or 'nothing but the training itself'}"
+                )
+        if "eps" in self.space and "eps" in self.recipe.defence_params:
+            raise ValueError("space: eps is fixed in the recipe's defence_params; take it out of one of the two")
+        if self.sampler == "path" and "lam" not in self.space:
+            raise ValueError(f"sampler: path goes along lam, which {self.recipe.defence!r} does not have; name another")
+        return self
 
     @model_validator(mode="after")
     def _objectives_are_measured(self) -> StudyFile:
@@ -272,23 +288,27 @@ class StudyFile(_Part):
             trial=trial,
             model=self.baseline,
             size=self.size,
-            recipe=_with_stage_parameters(self.recipe, point),
-            lam=0.0 if is_baseline else point["lam"],
-            step_size=self.default_step_size if is_baseline else point["step_size"],
+            recipe=_with_point(self.recipe, point),
+            lam=0.0 if is_baseline else point.get("lam", 0.0),
+            step_size=self.default_step_size if is_baseline else point.get("step_size", self.default_step_size),
             seed=self.seed,
             views=self.views,
             attacks=self.attacks,
         )
 
     def with_typed_parameters(self) -> StudyFile:
-        """The same study, with attacks' and the loss's parameters in their types.
+        """The same study, with the parameters of attacks, loss and defence in their types.
 
-        ValueError for an unknown loss, attack or parameter and for a value that is wrong. Apart from the file's own
-        validation, as it needs PyTorch, and a study's file is read by commands that do not.
+        ValueError for an unknown name or parameter and for a value that is wrong. Apart from the file's own validation,
+        as it needs PyTorch, and a study's file is read by commands that do not.
         """
-        from search_spaces.parameters import typed_loss, typed_suite
+        from search_spaces.parameters import typed_defence, typed_loss, typed_suite
 
-        recipe = dataclasses.replace(self.recipe, loss_params=typed_loss(self.recipe.loss, self.recipe.loss_params))
+        recipe = dataclasses.replace(
+            self.recipe,
+            loss_params=typed_loss(self.recipe.loss, self.recipe.loss_params),
+            defence_params=typed_defence(self.recipe.defence, self.recipe.defence_params),
+        )
         return self.model_copy(
             update={"recipe": recipe, "attacks": typed_suite(self.attacks), "suite": typed_suite(self.suite)}
         )
@@ -319,7 +339,10 @@ class StudyFile(_Part):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _with_stage_parameters(recipe: Recipe, point: Mapping[str, float]) -> Recipe:
+def _with_point(recipe: Recipe, point: Mapping[str, float]) -> Recipe:
+    """The recipe with what a point of the space says of its defence and of its last stage."""
+    if "eps" in point:
+        recipe = dataclasses.replace(recipe, defence_params={**recipe.defence_params, "eps": point["eps"]})
     changes = {name: point[name] for name in STAGE_PARAMETERS if name in point}
     if not changes:
         return recipe
@@ -370,6 +393,11 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     of_size = dict(room["sizes"][size])
     recipes = of_size.pop("recipes")
     chosen["recipe"] = _recipe(chosen.get("recipe", {}), recipes, f"{baseline} at size {size}")
+    if (defence := chosen["recipe"].get("defence", "nt")) != "nt":
+        of_size |= space_of(defence, of_size["space"])
+        for key in ("first_points", "paper_point"):  # a preset's are NT's; the user's own stay
+            if key not in own:
+                chosen.pop(key, None)
     return _settled(validate(_merge({"views": "grid", **of_size}, chosen), source), source)
 
 
@@ -454,12 +482,6 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     return (
         list(parts.get(str(location[0]), StudyFile).model_fields) if len(location) > 1 else list(StudyFile.model_fields)
     )
-
-
-def did_you_mean(name: str, known: Any) -> str:
-    """` (did you mean 'x'?)` when something close exists, else nothing."""
-    close = difflib.get_close_matches(name, [str(item) for item in known], n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _is_path(source: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,9 @@ def read_yaml(path: Path, kind: str = "study file") -> dict[str, Any]:
     if not isinstance(values, dict):
         raise StudyFileError(f"{path} must hold keys and values, got {type(values).__name__}")
     return values
+
+
+def did_you_mean(name: str, known: Any) -> str:
+    """` (did you mean 'x'?)` when something close exists, else nothing."""
+    close = difflib.get_close_matches(name, [str(item) for item in known], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -108,6 +108,10 @@ class Recipe:
     """Scale on which the loss compares scores: 0..100, or the network's own output."""
     penalty_scale: Literal["mos", "native"] = "mos"
     """Scale of the score whose change is penalised. λ has this scale's inverse square as its unit."""
+    defence: str = "nt"
+    """What λ weighs beside the loss: a name in `trainables.defences.DEFENCES`. Records that do not say were NT's."""
+    defence_params: dict[str, Any] = field(default_factory=dict)
+    """Its parameters, but for λ and h, which are the trial's."""
     calibrate: bool = False
     """Fit the map from native output to MOS on the training predictions after every epoch (LinearityIQA's k and b)."""
     augment: Literal["none", "mirror", "upside_down", "dihedral"] = "mirror"
@@ -219,9 +223,9 @@ class TrialConfig:
     size: Size
     recipe: Recipe
     lam: float
-    """λ, the weight of the NT penalty (released form, with the factor ½); 0 trains without it."""
+    """λ, the weight of the defence's term (NT: released form, with the factor ½); 0 trains without it."""
     step_size: float
-    """h, the finite difference's step in ImageNet-normalised units."""
+    """h, the step of NT's finite difference in ImageNet-normalised units."""
     seed: int
     views: ViewRule = "by_name"
     """Where an image's crops lie in validation and test: `grid`; `by_name` is what a record that does not say followed,

@@ -1,10 +1,11 @@
-"""NT training of one model: L_IQA + λ · penalty (paper Eq. 7), epoch by epoch, resumable after any of them."""
+"""Training of one model: L_IQA + λ · the defence's term (paper Eq. 7), epoch by epoch, resumable after any of them."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from trainables.cuda_graph import RecordedStep, clear_state, record_step
 from trainables.data.batches import to_unit_range, training_batches
 from trainables.data.prefetch import prefetched
 from trainables.data.store import ImageStore
+from trainables.defences import defence_of
+from trainables.defences.base import Batch
 from trainables.evaluate import clean_scores
 from trainables.losses import create_loss
 from trainables.models.scorer import Scorer
 from trainables.precision import computed, computing_in
-from trainables.regularizer import nt_penalty
 from trainables.seeding import derive_seed
 
 
@@ -46,6 +48,7 @@ class Training:
         self.rows = rows
         self.device = device
         self.loss = create_loss(config.recipe.loss, **config.recipe.loss_params)
+        self.defence = defence_of(config)
         self.epoch = 0
         self._optimizer: torch.optim.Optimizer | None = None
         self._records = config.recipe.graphs and device.type == "cuda"
@@ -73,8 +76,8 @@ class Training:
         return self.config.recipe.select == "best" if is_last else stages[number + 1].starts_from == "best"
 
     def run_epoch(self) -> dict[str, float | int | str]:
-        """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty, learning rate, what it was
-        really computed in, and seconds.
+        """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty, the defence's passes
+        (`Defence.passes`), learning rate, what it was really computed in, and seconds.
 
         Raises DivergedError when the loss is not finite.
         """
@@ -108,6 +111,7 @@ class Training:
             "stage": stage.name,
             "train_loss": mean_loss,
             "train_penalty": mean_penalty,
+            "passes": self.defence.passes,
             "lr": float(optimizer.param_groups[0]["lr"]),
             "arithmetic": computed(precision, self.device),
             "steps": "eager" if recorded is None else "CUDA graph",
@@ -141,25 +145,29 @@ class Training:
         images: (B, 3, H, W) uint8.
         """
         assert self._optimizer is not None
-        recipe = self.config.recipe
         images, targets = (values.to(self.device, non_blocking=True) for values in (images, targets))
         inputs = self.model.normalise(to_unit_range(images)).contiguous(memory_format=torch.channels_last)
-        if self.config.lam > 0:
-            outputs, penalty = nt_penalty(self.model.outputs, inputs, self.config.step_size)
-            if recipe.penalty_scale == "mos":
-                penalty = penalty * mos_per_native(self.model, outputs, targets, calibrated=recipe.calibrate) ** 2
-        else:
-            outputs, penalty = self.model.outputs(inputs), torch.zeros((), device=self.device)
-        if recipe.loss_scale == "mos":
-            loss = self.loss(self.model.to_mos(outputs), targets)
-        else:
-            loss = self.loss(outputs, (targets - self.model.offset) / self.model.scale)
-        loss = loss + self.config.lam * penalty
+        unit = partial(self._penalty_unit, targets)
+        batch = Batch(model=self.model, inputs=inputs, targets=targets, loss=self._loss_of, unit=unit)
+        outputs, penalty = self.defence.term(batch)
+        loss = self._loss_of(outputs, targets) + self.config.lam * penalty
         self._optimizer.zero_grad(set_to_none=True)
         # Only the parameters: the shared clean forward also tracks the inputs, whose gradient nobody needs here.
         loss.backward(inputs=[parameter for parameter in self.model.parameters() if parameter.requires_grad])
         self._optimizer.step()
         return loss.detach(), penalty.detach()
+
+    def _loss_of(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The recipe's loss of the network's outputs, for targets on the MOS scale."""
+        if self.config.recipe.loss_scale == "mos":
+            return self.loss(self.model.to_mos(outputs), targets)
+        return self.loss(outputs, (targets - self.model.offset) / self.model.scale)
+
+    def _penalty_unit(self, targets: Tensor, outputs: Tensor) -> Tensor | float:
+        recipe = self.config.recipe
+        if recipe.penalty_scale == "native":
+            return 1.0
+        return mos_per_native(self.model, outputs, targets, calibrated=recipe.calibrate)
 
     def _batches(self, stage: Stage) -> Iterable[tuple[Tensor, Tensor]]:
         height, width = self._view_size

@@ -145,7 +145,7 @@ def _front_line(front: Front, split: Split, color: str) -> Line:
 
 def _decade_legend(front: Front) -> list[Layer]:
     """Empty layers that explain the symbols, small h first."""
-    found = sorted({_decade(point) for point in front.points if not point.is_baseline and not point.is_mixture})
+    found = sorted({_decade(point) for point in front.points if point.is_nt_trial})
     explained = [(_symbol(decade), f"h ≈ {10.0**decade:g}") for decade in found]
     if any(point.is_mixture for point in front.points):
         explained.append((MIXED, "mixture of two trials"))
@@ -206,7 +206,8 @@ def _coordinates(front: Front, trials: Sequence[TrialPoint], split: Split) -> tu
 
 
 def _decade(point: TrialPoint) -> int:
-    return round(math.log10(point.step_size))
+    """Of h; of what has none, the usual one."""
+    return -2 if math.isnan(point.step_size) else round(math.log10(point.step_size))
 
 
 def _symbol(decade: int) -> Symbol:

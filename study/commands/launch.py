@@ -46,6 +46,13 @@ def launch(
     storage: Annotated[str | None, typer.Option(help="Optuna storage as a database URL.")] = None,
     lam: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of λ.")] = None,
     step_size: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Range of h.")] = None,
+    defence: Annotated[
+        str | None,
+        typer.Option(help="nt, exact_norm, adversarial_training, trades, rank_margin or none; each has its own space."),
+    ] = None,
+    eps: Annotated[
+        str | None, typer.Option(metavar="LOW:HIGH", help="Range of a defence's budget, in [0, 1] pixel units.")
+    ] = None,
     full_suite: Annotated[str | None, typer.Option(help="Attack fully at the end: none, reported, front, all.")] = None,
     mixtures: Annotated[int | None, typer.Option(help="Mixtures to fill the front with; 0: none.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at a time, at most; 1 runs them serially.")] = None,
@@ -60,13 +67,16 @@ def launch(
     ] = None,
     or_show: Annotated[bool, typer.Option("--or-show", help="If the study exists, continue or show it.")] = False,
 ) -> None:
-    """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured."""
+    """Run a study: the λ=0 baseline and NT trials over λ and h, each trained, attacked and measured.
+
+    Another --defence takes NT's place in the trials, over its own parameters.
+    """
     from search_spaces.schema import load_study_file
     from study.running.run import prepare
     from study.storage.directory import exists, find
 
     go_to(address)
-    recipe = {"weights": str(weights) if weights else None, "swin_scale": swin_scale}
+    recipe = {"weights": str(weights) if weights else None, "swin_scale": swin_scale, "defence": defence}
     overrides: dict[str, Any] = {
         key: value
         for key, value in {
@@ -86,7 +96,7 @@ def launch(
         }.items()
         if value is not None
     }
-    ranges = {"lam": _range("lam", lam), "step_size": _range("step-size", step_size)}
+    ranges = {"lam": _range("lam", lam), "step_size": _range("step-size", step_size), "eps": _range("eps", eps)}
     if space := {key: value for key, value in ranges.items() if value}:
         overrides |= {"space": space, "first_points": []}
     study_file = load_study_file(study, preset=preset, overrides=overrides)

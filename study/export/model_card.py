@@ -26,9 +26,13 @@ def model_card(
     robust = (
         f"mixed of two\ntrained models of that study, {point.setting} by weight (linear interpolation)"
         if point.is_mixture
+        else f"trained with a defence,\n{point.setting}"
+        if point.lam and not point.is_nt_trial
         else f"trained with the gradient-norm regulariser,\nλ = {point.lam:.3g} (released form, with the factor ½) and "
         f"h = {point.step_size:.3g} (ImageNet-normalised units)"
         if point.lam
+        else f"trained without a defence,\n{point.setting}"
+        if not point.is_baseline and point.defence == "none"
         else "trained without the\nregulariser (λ = 0): it is the study's reference"
     )
     attacked = ", ".join(f"`{label}` {_settings(attack)}" for label, attack in attacks.items())

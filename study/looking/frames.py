@@ -23,18 +23,20 @@ FLAG = ("trial", "attack", "ratio", "limit", "message")
 def trials_frame(trials: Iterable[TrialSummary]) -> pd.DataFrame:
     """A row for every trial and mixture, in the study's order.
 
-    Columns: `trial`, `kind` ("trial" or "mixture"), `state`, `lam`, `step_size`, searched training parameters,
-    `epochs`, `planned_epochs`, `train_seconds`, `reason` and every metric as `validation_<name>` and `test_<name>`
-    (`trainables.objectives`); NaN where a trial has none.
+    Columns: `trial`, `kind` ("trial" or "mixture"), `state`, `defence`, `lam`, `step_size`, what else was searched,
+    `passes` (of the network over the training views), `epochs`, `planned_epochs`, `train_seconds`, `reason` and every
+    metric as `validation_<name>` and `test_<name>` (`trainables.objectives`); NaN where a trial has none.
     """
     rows = [
         {
             "trial": trial.trial,
             "kind": "mixture" if trial.is_mixture else "trial",
             "state": trial.state,
+            "defence": trial.defence,
             "lam": trial.lam,
             "step_size": trial.step_size,
             **trial.training,
+            "passes": trial.passes,
             "epochs": len(trial.epochs),
             "planned_epochs": trial.planned_epochs,
             "train_seconds": trial.seconds,

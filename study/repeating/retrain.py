@@ -129,8 +129,9 @@ def _fixed_points(directory: StudyDirectory, number: int, names: list[str]) -> S
     points = []
     for name in names:
         config = directory.read_json(f"trials/{name}/config.json")
-        last = config["recipe"]["stages"][-1]
-        points.append({key: float(config.get(key, last.get(key))) for key in study_file.space})
+        recipe = config["recipe"]
+        known = {**recipe["stages"][-1], **recipe.get("defence_params", {}), **config}
+        points.append({key: float(known[key]) for key in study_file.space})
     return study_file.model_copy(
         update={
             "seed": derive_seed(study_file.seed, "confirm", number),

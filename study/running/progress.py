@@ -16,7 +16,7 @@ from study.running.eta import Timed
 from study.running.screen import Row, cells, left, row_of, screen, seconds_left
 from study.running.unpickled import Unpickled
 from study.running.words import clock
-from study.storage.summaries import TrialSummary
+from study.storage.summaries import TrialSummary, step_size_of
 from trainables.config import BASELINE
 
 
@@ -63,7 +63,7 @@ class Progress(Unpickled, Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]
         config = self.study_file.trial_config(name, trial.config["point"])
-        self.rows[name] = Row("running", config.lam, config.step_size, 0, config.epochs)
+        self.rows[name] = Row("running", config.lam, step_size_of(config), 0, config.epochs)
         self.rows[name].timed = Timed(0, config.epochs, name == BASELINE)
         if name == BASELINE and not self.console.is_terminal:
             self.console.print(f"{name:9} has begun: {config.epochs} epochs at λ 0", highlight=False)

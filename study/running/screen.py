@@ -104,7 +104,7 @@ def cells(row: Row) -> tuple[str, str, str, str, str]:
     """λ, h, epoch, SROCC and attacked RMSE of a row, as they are shown."""
     return (
         f"{row.lam:.2g}" if row.lam else "0",
-        f"{row.step_size:.2g}" if row.lam else "–",
+        f"{row.step_size:.2g}" if row.lam and not math.isnan(row.step_size) else "–",
         f"{row.epoch}/{row.planned_epochs}",
         "" if row.srocc is None else f"{row.srocc:.3f}",
         "" if row.rmse_attacked is None else f"{row.rmse_attacked:.2f}",

@@ -18,6 +18,8 @@ from trainables.objectives import measure
 from trainables.record import SCORES, read_scores
 
 ENDED = ("complete", "pruned", "failed")
+PASSES_BEFORE = {False: 2, True: 5}
+"""Of an epoch that does not say: without a penalty, and with NT's, which was the only one."""
 STATES = (*ENDED, "running", "waiting")
 
 
@@ -30,7 +32,11 @@ class TrialSummary:
     lam: float
     step_size: float
     training: dict[str, float] = field(default_factory=dict)
-    """Searched training hyperparameters, when the space names any beside lam and step_size."""
+    """What else was searched: a defence's budget `eps`, training hyperparameters."""
+    defence: str = "nt"
+    """What it was trained with, where λ is not 0: a name of `trainables.defences`."""
+    passes: int = 0
+    """Passes of the network over the training views that its own training took so far (`Defence.passes`)."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
     planned_epochs: int = 0
     validation: dict[str, float] = field(default_factory=dict)
@@ -113,8 +119,8 @@ def launched_at(directory: StudyDirectory) -> str:
 
 
 def searched_parameters(study_file: StudyFile) -> list[str]:
-    """Training hyperparameters that the study searches beside lam and step_size."""
-    return [name for name in study_file.space if name in STAGE_PARAMETERS]
+    """What the study searches beside lam and step_size: a defence's budget, training hyperparameters."""
+    return [name for name in study_file.space if name not in ("lam", "step_size")]
 
 
 def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSummary:
@@ -122,6 +128,7 @@ def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSumm
     problems: list[str] = []
     mixture = Mixture.named(folder.name)
     config = _config(folder / "config.json", problems)
+    epochs = read_epochs(folder, problems)
     state, reason = _state(folder, alive, problems)
     metrics: dict[str, dict[str, float]] = {"validation": {}, "test": {}}
     if state == "complete":
@@ -134,9 +141,11 @@ def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSumm
         trial=folder.name,  # and not what its configuration says, which another hand may have written
         state=state,
         lam=math.nan if config is None else config.lam,
-        step_size=math.nan if config is None else config.step_size,
-        training={} if config is None or mixture else {name: getattr(config.stages[-1], name) for name in searched},
-        epochs=read_epochs(folder, problems),
+        step_size=step_size_of(config),
+        training={} if config is None or mixture else _searched_values(config, searched),
+        defence="nt" if config is None else config.recipe.defence,
+        passes=0 if config is None else _passes(config, epochs),
+        epochs=epochs,
         planned_epochs=0 if config is None else config.epochs,
         validation=metrics["validation"],
         test=metrics["test"],
@@ -145,6 +154,27 @@ def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSumm
         parents=mixture.parents if mixture else (),
         weight=mixture.weight if mixture else None,
     )
+
+
+def step_size_of(config: TrialConfig | None) -> float:
+    """h; NaN where it is not known, and where the trial's defence has none."""
+    if config is None or (config.recipe.defence != "nt" and not config.is_baseline):
+        return math.nan
+    return config.step_size
+
+
+def _passes(config: TrialConfig, epochs: list[dict[str, Any]]) -> int:
+    before = PASSES_BEFORE[config.lam > 0]
+    return sum(int(row.get("passes", before)) for row in epochs)
+
+
+def _searched_values(config: TrialConfig, searched: list[str]) -> dict[str, float]:
+    own = config.recipe.defence_params
+    return {
+        name: getattr(config.stages[-1], name) if name in STAGE_PARAMETERS else own[name]
+        for name in searched
+        if name in STAGE_PARAMETERS or name in own  # the baseline has no budget
+    }
 
 
 def _config(path: Path, problems: list[str]) -> TrialConfig | None:

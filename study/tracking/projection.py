@@ -222,7 +222,7 @@ class Projection:
         params = {
             **(mixed if trial.is_mixture else {"kind": "trial"}),
             "lam": trial.lam,
-            "step_size": trial.step_size,
+            **({"step_size": trial.step_size} if trial.defence == "nt" else {"defence": trial.defence}),
             **trial.training,
             **{name: config[name] for name in ("model", "size", "seed")},
             "epochs": trial.planned_epochs,

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from search_spaces.defence_space import PARAMETERS, defences, searched_by
 from search_spaces.schema import FOLDER, StudyFileError, baselines, load_study_file, read_frozen
 from trainables.config import BASELINE, trial_config_from_dict
 
@@ -72,12 +73,54 @@ def test_searched_training_parameters_change_the_last_stage(tmp_path: Path) -> N
     assert trial.recipe.stages[0] == study.recipe.stages[0]
 
 
+@pytest.mark.parametrize("baseline", baselines())
+def test_every_defence_is_a_study_of_every_baseline(baseline: str) -> None:
+    for defence in defences():
+        study = load_study_file(baseline, overrides={"recipe": {"defence": defence}})
+        point = {name: axis.low for name, axis in study.space.items()}
+        trial = study.trial_config("t000", point)
+        assert set(study.space) & {*PARAMETERS} == {*searched_by(defence)}
+        assert trial.recipe.defence == defence and trial.lam == point.get("lam", 0)
+        assert trial.recipe.defence_params == ({"eps": point["eps"]} if "eps" in point else {})
+        assert trial_config_from_dict(trial.to_dict()) == trial
+
+
+def test_a_defences_weight_may_be_told_by_nts(tmp_path: Path) -> None:
+    nt = load_study_file("dbcnn").space["lam"]
+    trades = load_study_file("dbcnn", overrides={"recipe": {"defence": "trades"}}).space["lam"]
+    assert (trades.low, trades.high) == pytest.approx((1000 * nt.low, 1000 * nt.high))
+    own = write(
+        tmp_path, recipe={"defence": "trades"}, space={"lam": {"low": 0.5}}, first_points=[{"lam": 1, "eps": 0.01}]
+    )
+    assert load_study_file(own).space["lam"].low == 0.5
+    assert load_study_file(own).first_points == ({"lam": 1, "eps": 0.01},)
+
+
+def test_a_budget_may_be_fixed_in_place_of_searched(tmp_path: Path) -> None:
+    own = write(tmp_path, recipe={"defence": "trades", "defence_params": {"eps": "4/255"}}, space={"eps": None})
+    trial = load_study_file(own).trial_config("t000", {"lam": 0.1})
+    assert trial.recipe.defence_params == {"eps": 4 / 255}
+
+
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [
         ({"trails": 3}, r"trails: unknown key \(did you mean 'trials'\?\)"),
         ({"space": {"lam": {"low": 1e-3, "high": 1e-6}}}, "space.lam: low must be below high"),
         ({"space": {"lam": {"low": 0, "high": 1e-3}}}, "space.lam: a log range needs low above 0"),
+        ({"recipe": {"defence": "trade"}}, r"unknown defence 'trade' \(did you mean 'trades'\?\)"),
+        (
+            {"recipe": {"defence": "trades", "defence_params": {"step": 2}}},
+            "has no parameter 'step'; it takes eps, steps",
+        ),
+        ({"recipe": {"defence": "trades", "defence_params": {"steps": 1.5}}}, "steps: expected a whole number"),
+        (
+            {"recipe": {"defence": "trades", "defence_params": {"eps": 0.01}}},
+            "eps is fixed in the recipe's defence_params",
+        ),
+        ({"recipe": {"defence": "exact_norm"}, "space": {"step_size": {"low": 1, "high": 2}}}, "has no 'step_size' to"),
+        ({"recipe": {"defence": "none"}, "sampler": "path"}, "path goes along lam, which 'none' does not have"),
+        ({"space": {"step_size": None}}, "the space must say the range of 'step_size'"),
         ({"space": {"lambda": {"low": 1, "high": 2}}}, "unknown parameter 'lambda'"),
         ({"space": {"lam": {"lo": 1}}}, r"space.lam.lo: unknown key \(did you mean 'low'\?\)"),
         ({"objectives": ["srocc", "rmse_atacked"]}, "rmse_attacked"),
