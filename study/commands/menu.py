@@ -33,6 +33,7 @@ COMMANDS = {
             "launch hyperiqa --preset laptop --data csv:ratings.xlsx --dry-run",
             "launch hyperiqa --preset paper --data livec:/data/ChallengeDB_release",
             "launch study.yaml --trials 24 --lam 1e-6:1e-3",
+            "launch hyperiqa --defence adversarial_training --name at",
         ),
     ),
     "resume": Command(

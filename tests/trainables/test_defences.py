@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -281,6 +284,18 @@ def test_every_defence_has_a_space_of_parameters_that_it_takes() -> None:
     assert {path.stem for path in FOLDER.glob("*.yaml")} == {*DEFENCES} - {"nt"}
     for path in FOLDER.glob("*.yaml"):
         assert yaml.safe_load(path.read_text(encoding="utf-8"))["space"], path
+
+
+def test_the_guides_defence_is_one_file_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+    (file,) = re.findall(r"```python\n# trainables/defences/noise_training\.py\n(.*?)```", guide, re.DOTALL)
+    made = ModuleType("noise_training")
+    monkeypatch.setitem(sys.modules, "noise_training", made)
+    exec(file, made.__dict__)
+    monkeypatch.setitem(DEFENCES, "noise_training", made.__dict__["NoiseTraining"])
+    batch = batch_of(linear(), images())
+    torch.manual_seed(0)
+    assert 0 < term("noise_training", batch, eps=EPS) < term("trades", batch, eps=EPS)
 
 
 @pytest.fixture(scope="module")
