@@ -8,6 +8,7 @@ import textwrap
 from itertools import pairwise
 from typing import Any
 
+from search_spaces.defence_space import defences
 from search_spaces.schema import BASED_ON, FOLDER, Range, Resources, Scheduler, Split, StudyFile, baselines
 from search_spaces.yaml_file import read_yaml
 from trainables.config import Recipe, Stage
@@ -39,6 +40,7 @@ def editor_schema() -> dict[str, Any]:
         "description": "The recipe of which the other keys replace something; the preset's when left out.",
     }
     keys["baseline"]["enum"] = baselines()
+    parts["Recipe"]["properties"]["defence"]["enum"] = defences()
     keys["recipe"] = {
         "anyOf": [{"type": "string"}, {"$ref": "#/$defs/Recipe"}],
         "description": "How models are trained: a recipe's name, or keys that replace some of one's.",
