@@ -1,4 +1,4 @@
-"""What retraining with new seeds says about a front: mean and spread over seeds, and intervals over images.
+"""What retraining with new seeds says about a front: mean and spread over seeds, and intervals.
 
 The trials were chosen on the scores of the study's own seed, which flatters them; so only the new seeds count here.
 """
@@ -29,7 +29,7 @@ class Confirmation:
     std: Mapping[str, Mapping[str, float]]
     """Sample standard deviation; NaN for a single seed."""
     intervals: Mapping[str, tuple[float, float]]
-    """95 % bootstrap interval over test images of each objective, of its mean over the seeds."""
+    """95 % interval of each objective's mean over the seeds, on test images, over photographs and seeds."""
 
     def to_dict(self) -> dict[str, object]:
         return {

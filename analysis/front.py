@@ -127,6 +127,12 @@ class Front:
         return self.members + self.dominated
 
     @property
+    def shown_metrics(self) -> tuple[str, ...]:
+        """The columns of a table of the front: the objectives, and attacked RMSE over the spread as well."""
+        beside = ("rmse_attacked_relative",) if "rmse_attacked" in self.objectives else ()
+        return (*self.objectives, *(name for name in beside if name not in self.objectives))
+
+    @property
     def directions(self) -> tuple[str, ...]:
         return tuple(objective(name).direction for name in self.objectives)
 
@@ -230,17 +236,17 @@ def find_front(
 def doubt_of(baseline: pd.DataFrame) -> str:
     """A sentence where a study's λ=0 baseline has not been shown to order images better than chance; else nothing.
 
-    baseline: its score table. Decided by the 95 % bootstrap interval over images of its validation SROCC: it has to lie
+    baseline: its score table. Decided by the 95 % interval over photographs of its validation SROCC: it has to lie
     above 0. What NT gains beside a model that has learned nothing is no gain.
     """
     found = interval(baseline, "validation", "srocc")
     if found.low > 0:
         return ""
     limits = f" [{found.low:.2f}, {found.high:.2f}]" if math.isfinite(found.low) else ""
-    count = len(rows_of(baseline, "validation"))
+    count = rows_of(baseline, "validation")["content"].nunique()
     return (
         f"not better than chance: the λ=0 baseline's validation SROCC is {found.value:.2f}{limits} (95 % interval over "
-        f"{count} images); it takes more images, more epochs, or weights to start from"
+        f"{count} photographs); it takes more images, more epochs, or weights to start from"
     )
 
 

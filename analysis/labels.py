@@ -11,6 +11,8 @@ _TITLES = {
     "rmse": "clean RMSE",
     "gradient_l1": "gradient L1 norm",
     "rmse_attacked": "attacked RMSE",
+    "rmse_attacked_relative": "attacked RMSE over the spread",
+    "rmse_attacked_fitted": "attacked RMSE over the spread, fitted to MOS",
     "rmse_attacked_worst": "worst attacked RMSE",
     "rmse_mos_attacked": "RMSE to MOS under attack",
     "mean_abs_change": "mean score change",

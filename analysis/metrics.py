@@ -1,30 +1,37 @@
-"""Metrics of score tables with error bars: percentile bootstrap over images (Efron 1979).
+"""Metrics of score tables with error bars over photographs, and over training seeds where there are several.
 
 The metrics themselves are `trainables.metrics` (supplement S1 to S5); the names are those of `trainables.objectives`.
-The interval answers "what if other images of this kind had been drawn"; it knows nothing of other training seeds, and
-where images share a content (distorted versions of one photograph) it is too narrow.
+An interval answers "what if other photographs of this kind had been drawn, and other seeds". Photographs are resampled
+(bootstrap, Efron 1979), with all images made of one (`content`) together; of seeds the spread between them counts.
 """
 
 from __future__ import annotations
 
-import warnings
+import functools
+import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy.stats
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from analysis import resampling
 from trainables import metrics
 from trainables.objectives import DEFAULT_ATTACK, objective
 
+if TYPE_CHECKING:
+    from analysis.resampling import Weighted
+
 RESAMPLES = 1000
-FEWEST_IMAGES = 3
-"""Below this a resample is constant more often than not and no interval is given."""
+FEWEST_PHOTOGRAPHS = 3
+"""Below this a resample is of one photograph more often than not and no interval is given."""
+LEVEL = 0.95
 
 Numbers = NDArray[np.float64]
-Metric = Callable[[ArrayLike, ArrayLike], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +41,67 @@ class Interval:
     value: float
     low: float
     high: float
+
+    @property
+    def is_bounded(self) -> bool:
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A number of each seed, measured on all photographs and on resamples of them. Samples of the same images can be
+    added, subtracted and divided: their resamples are the same ones, so what they share cancels."""
+
+    values: Numbers
+    """(S,) a seed each."""
+    resampled: Numbers
+    """(S, R)"""
+    photographs: int
+    lowest: float = -math.inf
+    highest: float = math.inf
+    """Which values there can be; no interval reaches beyond."""
+
+    def __sub__(self, other: Sample) -> Sample:
+        return self._with(other, operator.sub)
+
+    def __add__(self, other: Sample) -> Sample:
+        return self._with(other, operator.add)
+
+    def __truediv__(self, other: Sample | float) -> Sample:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if isinstance(other, Sample):
+                return self._with(other, operator.truediv)
+            return Sample(values=self.values / other, resampled=self.resampled / other, photographs=self.photographs)
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """The mean over seeds with Student's interval, its variance that over photographs plus that over seeds.
+
+        Degrees of freedom: Satterthwaite's, from photographs - 1 and seeds - 1. The bootstrap's variance over G
+        photographs is G / (G - 1) times too small, which is put right. Resamples on which the number is undefined are
+        left out, unless they are the majority.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must be in (0, 1), got {level}")
+        centre, seeds, photographs = float(np.mean(self.values)), len(self.values), self.photographs
+        over_seeds = self.resampled.mean(axis=0)
+        defined = over_seeds[np.isfinite(over_seeds)]
+        too_few = photographs < FEWEST_PHOTOGRAPHS or 2 * len(defined) < len(over_seeds)
+        if too_few or not np.isfinite(self.values).all():
+            return Interval(value=centre, low=math.nan, high=math.nan)
+        parts = [(float(np.var(defined)) * photographs / (photographs - 1), photographs - 1)]
+        if seeds > 1:
+            parts.append((float(np.var(self.values, ddof=1)) / seeds, seeds - 1))
+        half = _half_width(parts, level)
+        return Interval(value=centre, low=max(centre - half, self.lowest), high=min(centre + half, self.highest))
+
+    def _with(self, other: Sample, combine: Callable[[Numbers, Numbers], Numbers]) -> Sample:
+        """Seed by seed, as far as both have them."""
+        seeds = min(len(self.values), len(other.values))
+        return Sample(
+            values=combine(self.values[:seeds], other.values[:seeds]),
+            resampled=combine(self.resampled[:seeds], other.resampled[:seeds]),
+            photographs=self.photographs,
+        )
 
 
 def rows_of(scores: pd.DataFrame, split: str, attack: str = DEFAULT_ATTACK) -> pd.DataFrame:
@@ -46,147 +114,135 @@ def rows_of(scores: pd.DataFrame, split: str, attack: str = DEFAULT_ATTACK) -> p
             f"the score table of {trial} has no rows of split {split!r} and attack {attack!r} (attacks: {found}); "
             "evaluate the trial with that attack"
         )
-    return rows.sort_values("image", kind="stable")
+    return rows if rows["image"].is_monotonic_increasing else rows.sort_values("image", kind="stable")
 
 
 def value(scores: pd.DataFrame, split: str, name: str) -> float:
     """One objective of a score table, the same number as `trainables.objectives.measure` gives."""
-    metric, reference, compared = _ingredients(scores, split, name)
-    return metric(reference, compared)
+    found = _measured(scores, split, name)
+    return float(found.metric(found.reference, found.compared, np.ones((1, len(found.reference))))[0])
+
+
+def sample(
+    tables: Sequence[pd.DataFrame], split: str, name: str, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Sample:
+    """An objective of score tables of the same images, one per training seed, on the same resamples of photographs.
+
+    Raises ValueError when the tables are not of the same images.
+    """
+    found = [_measured(table, split, name) for table in tables]
+    _check_same_images(found, split)
+    contents = found[0].contents
+    weights, which = resampling.draws(contents, resamples, seed)
+    everything = np.ones((1, len(contents)))
+    lowest, highest = _range(name)
+    return Sample(
+        values=np.array([of.metric(of.reference, of.compared, everything)[0] for of in found]),
+        resampled=np.array([of.metric(of.reference, of.compared, weights)[which] for of in found]),
+        photographs=len(set(contents)),
+        lowest=lowest,
+        highest=highest,
+    )
 
 
 def interval(
-    scores: pd.DataFrame, split: str, name: str, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+    scores: pd.DataFrame, split: str, name: str, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """An objective with its bootstrap interval at `level`, over images drawn with replacement (`seed`)."""
-    return mean_interval([scores], split, name, level=level, resamples=resamples, seed=seed)
+    """An objective with its interval over photographs at `level`."""
+    return sample([scores], split, name, resamples=resamples, seed=seed).interval(level)
+
+
+def mean_interval(tables: Sequence[pd.DataFrame], split: str, name: str, *, level: float = LEVEL) -> Interval:
+    """An objective averaged over score tables of the same images, one per seed; over photographs and seeds."""
+    return sample(tables, split, name).interval(level)
 
 
 def difference(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    split: str,
-    name: str,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame], split: str, name: str, *, level: float = LEVEL
 ) -> Interval:
-    """`second` minus `first` of an objective, with the interval of the difference on the same images.
+    """`second` minus `first` of an objective: on the same photographs, seed by seed as far as both have them.
 
     Pairing removes what the two share, so this can exclude 0 where the single intervals overlap. Raises ValueError when
     the tables are not of the same images.
     """
-    _check_same_images([first, second], split, name)
-    metric, reference, compared = _ingredients(first, split, name)
-    _, other_reference, other_compared = _ingredients(second, split, name)
-
-    draws = _draws(len(reference), resamples, seed)
-    changes = _resampled(metric, other_reference, other_compared, draws) - _resampled(
-        metric, reference, compared, draws
-    )
-    return _percentiles(metric(other_reference, other_compared) - metric(reference, compared), changes, level)
+    _check_same_images([_measured(table, split, name) for table in (*first, *second)], split)
+    return (sample(second, split, name) - sample(first, split, name)).interval(level)
 
 
-def mean_interval(
-    tables: Sequence[pd.DataFrame],
-    split: str,
-    name: str,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """An objective averaged over score tables of the same images (say, of several seeds), with its bootstrap interval.
-
-    Every table sees the same draws of images. Raises ValueError when the tables are not of the same images.
-    """
-    _check_same_images(tables, split, name)
-    found = [_ingredients(table, split, name) for table in tables]
-    draws = _draws(len(found[0][1]), resamples, seed)
-    resampled = np.mean([_resampled(*ingredients, draws) for ingredients in found], axis=0)
-    centre = float(np.mean([metric(reference, compared) for metric, reference, compared in found]))
-    return _percentiles(centre, resampled, level)
+def average(samples: Sequence[Sample]) -> Sample:
+    """The mean of samples of the same photographs, as of several attacks; seed by seed as far as all have them."""
+    return functools.reduce(operator.add, samples) / len(samples)
 
 
-def _check_same_images(tables: Sequence[pd.DataFrame], split: str, name: str) -> None:
-    attack = name.partition("/")[2] or DEFAULT_ATTACK
-    first, *others = [rows_of(table, split, attack)["image"].tolist() for table in tables]
+def _half_width(parts: Sequence[tuple[float, int]], level: float) -> float:
+    """Of Student's interval of a sum of independent errors, each (variance, degrees of freedom)."""
+    variance = sum(part for part, _ in parts)
+    if not variance:
+        return 0.0
+    freedom = variance**2 / sum(part**2 / own for part, own in parts)
+    return float(scipy.stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(variance))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What an objective is computed from: the metric and the two columns it compares."""
+
+    metric: Weighted
+    reference: Numbers
+    compared: Numbers
+    contents: list[str]
+    images: list[str]
+
+
+def _check_same_images(measured: Sequence[_Measured], split: str) -> None:
+    first, *others = measured
     for other in others:
-        if other != first:
+        if other.images != first.images:
             raise ValueError(
-                f"the score tables hold different images in split {split!r} ({len(first)} and {len(other)}); "
-                "compare trials of studies on the same data set and split"
+                f"the score tables hold different images in split {split!r} ({len(first.images)} and "
+                f"{len(other.images)}); compare trials of studies on the same data set and split"
             )
 
 
-def _ingredients(scores: pd.DataFrame, split: str, name: str) -> tuple[Metric, Numbers, Numbers]:
-    """The metric behind an objective's name, and the two columns it compares."""
+def _measured(scores: pd.DataFrame, split: str, name: str) -> _Measured:
     objective(name)  # refuses unknown names, with a suggestion
     base, _, attack = name.partition("/")
     if base == "rmse_attacked_worst":
         raise ValueError(f"{name!r} is a maximum over attacks; ask for the interval of one attack's rmse_attacked")
     rows = rows_of(scores, split, attack or DEFAULT_ATTACK)
-    columns = {column: rows[column].to_numpy(np.float64) for column in ("mos", "clean_score", "attacked_score")}
+    metric, reference, compared = _ingredients(rows, base)
+    return _Measured(
+        metric=metric,
+        reference=reference,
+        compared=compared,
+        contents=rows["content"].tolist(),
+        images=rows["image"].tolist(),
+    )
+
+
+def _ingredients(rows: pd.DataFrame, base: str) -> tuple[Weighted, Numbers, Numbers]:
+    mos, clean, attacked, norms = (
+        rows[column].to_numpy(np.float64) for column in ("mos", "clean_score", "attacked_score", "gradient_l1")
+    )
     if base == "gradient_l1":
-        norms = rows["gradient_l1"].to_numpy(np.float64)
-        return _mean, norms, norms
-    if base in ("r_robustness", "mean_abs_change"):
-        metric = metrics.r_robustness if base == "r_robustness" else _mean_abs_change
-        return metric, columns["clean_score"], columns["attacked_score"]
-    metric = getattr(metrics, base.partition("_")[0])
-    reference = "clean_score" if base.endswith("_attacked") and not base.endswith("_mos_attacked") else "mos"
-    compared = "attacked_score" if base.endswith("_attacked") else "clean_score"
-    return metric, columns[reference], columns[compared]
+        return resampling.mean, norms, norms
+    if base == "r_robustness":
+        return resampling.mean, metrics.robustness_of_each(clean, attacked), norms
+    if base == "mean_abs_change":
+        return resampling.mean, np.abs(attacked - clean), norms
+    if base == "rmse_attacked_relative":
+        return resampling.relative_rmse, clean, attacked
+    if base == "rmse_attacked_fitted":
+        # The map belongs to the model: it is fitted to all its clean scores, and held while photographs are drawn.
+        to_mos = metrics.fitted_to(mos, clean)
+        return resampling.relative_rmse, to_mos(clean), to_mos(attacked)
+    metric: Weighted = getattr(resampling, base.partition("_")[0])
+    is_about_change = base.endswith("_attacked") and not base.endswith("_mos_attacked")
+    return metric, clean if is_about_change else mos, attacked if base.endswith("_attacked") else clean
 
 
-def _mean(first: ArrayLike, _: ArrayLike) -> float:
-    return float(np.mean(np.asarray(first)))
-
-
-def _mean_abs_change(before: ArrayLike, after: ArrayLike) -> float:
-    return float(np.mean(np.abs(np.subtract(before, after))))
-
-
-def _draws(images: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    if images < FEWEST_IMAGES:
-        return np.empty((0, images), dtype=np.int64)
-    return np.random.default_rng(seed).integers(0, images, (resamples, images))
-
-
-def _resampled(metric: Metric, reference: Numbers, compared: Numbers, draws: NDArray[np.int64]) -> Numbers:
-    """The metric on each row of `draws`; correlations of all rows at once, for one by one they take seconds."""
-    if len(draws) and metric is metrics.krocc:
-        return _tau_b(reference, compared, draws)
-    if len(draws) and metric in (metrics.plcc, metrics.srocc):
-        y, f = reference[draws], compared[draws]
-        if metric is metrics.srocc:
-            y, f = scipy.stats.rankdata(y, axis=1), scipy.stats.rankdata(f, axis=1)
-        with warnings.catch_warnings(action="ignore", category=scipy.stats.ConstantInputWarning):
-            return np.asarray(scipy.stats.pearsonr(y, f, axis=1).statistic)
-    return np.array([metric(reference[draw], compared[draw]) for draw in draws])
-
-
-def _tau_b(y: Numbers, f: Numbers, draws: NDArray[np.int64]) -> Numbers:
-    """Kendall's tau-b of each resample: an image pair counts as often as its two images were drawn together."""
-    counts = np.stack([np.bincount(draw, minlength=len(y)) for draw in draws]).astype(np.float64)
-    order_y, order_f = (np.sign(values[:, None] - values[None, :]) for values in (y, f))
-
-    def pairs(weights: Numbers) -> Numbers:
-        return np.asarray(((counts @ weights) * counts).sum(axis=1))
-
-    untied = pairs(np.abs(order_y)) * pairs(np.abs(order_f))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(pairs(order_y * order_f) / np.sqrt(untied))
-
-
-def _percentiles(centre: float, resampled: Numbers, level: float) -> Interval:
-    """Resamples on which a correlation is undefined are left out, unless they are the majority."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must be in (0, 1), got {level}")
-    defined = resampled[~np.isnan(resampled)]
-    if len(defined) == 0 or 2 * len(defined) < len(resampled):
-        return Interval(value=centre, low=np.nan, high=np.nan)
-    # An unchanged image makes R infinite; interpolating between infinities would give NaN.
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return Interval(value=centre, low=float(low), high=float(high))
+def _range(name: str) -> tuple[float, float]:
+    base = name.partition("/")[0]
+    if base.startswith(("srocc", "plcc", "krocc")):
+        return -1.0, 1.0
+    return (-math.inf if base == "r_robustness" else 0.0), math.inf

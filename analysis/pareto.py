@@ -17,13 +17,16 @@ Mask = NDArray[np.bool_]
 SIGN = {"minimize": 1.0, "maximize": -1.0}
 
 # The worst value that is still worth anything, in each metric's own unit. Correlations: 0, no agreement. Score changes
-# and errors: 50 of 100, half the scale. R: 0, every change as large as the scale allows. Gradient: the L1 norm whose
-# FGSM change at the paper's eps = 0.005 (Theorem 1: eps * norm) would be those 50.
+# and errors: 50 of 100, half the scale; over the spread of scores, which is about 20 points, 2.5 of it. R: 0, every
+# change as large as the scale allows. Gradient: the L1 norm whose FGSM change at the paper's eps = 0.005 (Theorem 1:
+# eps * norm) would be those 50.
 REFERENCE = {
     "srocc": 0.0,
     "plcc": 0.0,
     "krocc": 0.0,
     "rmse": 50.0,
+    "rmse_attacked_relative": 2.5,
+    "rmse_attacked_fitted": 2.5,
     "mean_abs_change": 50.0,
     "r_robustness": 0.0,
     "gradient_l1": 50.0 / 0.005,

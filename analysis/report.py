@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from analysis.attack_series import series_over
+from analysis.averages import average_table
 from analysis.comparable import require_same_data
 from analysis.figures.images import example_grid
 from analysis.figures.printed import to_matplotlib, to_png
@@ -33,7 +34,8 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
     tables = report_tables(results)
     figures = [study_figures(result) for result in results]
     shared = [comparison_figure(results)] if len(results) > 1 else []
-    account = as_text(findings(report_pairs(results) + paper_pairs(results), results), results)
+    pairs = report_pairs(results) + paper_pairs(results)
+    account = as_text(findings(pairs, results), results, pairs)
     content = {
         "report.html": report_page(results, figures, shared, tables, account),
         "findings.md": account,
@@ -55,7 +57,7 @@ def report_tables(results: Sequence[StudyResult]) -> list[Table]:
     Then Table 4 of every study that varied h at one λ, and Table S2 of those with attacks of several losses.
     """
     pairs = report_pairs(results) + paper_pairs(results)
-    tables = paper_tables(pairs, SPLIT) if pairs else []
+    tables = [*paper_tables(pairs, SPLIT), average_table(pairs, SPLIT)] if pairs else []
     own = [table for result in results for table in (_step_sizes(result), *_attack_losses(result)) if table is not None]
     return tables + _numbered(own)
 
@@ -65,7 +67,13 @@ def report_pairs(results: Sequence[StudyResult]) -> list[Pair]:
     found = [_pair(result, result.front.reported) for result in results]
     pairs = [pair for pair in found if pair is not None]
     count = Counter(pair.baseline for pair in pairs)
-    return [pair if count[pair.baseline] > 1 else dataclasses.replace(pair, study="") for pair in pairs]
+    return [dataclasses.replace(pair, study=_name(pair, count[pair.baseline] > 1)) for pair in pairs]
+
+
+def _name(pair: Pair, is_by_study: bool) -> str:
+    """A knee that is the paper's λ and h is one row, and says so."""
+    name = pair.study if is_by_study else ""
+    return f"{name or pair.baseline} (the knee is the paper's λ and h)" if pair.is_paper_setting else name
 
 
 def paper_pairs(results: Sequence[StudyResult]) -> list[Pair]:
@@ -106,8 +114,7 @@ def _attack_losses(result: StudyResult) -> list[Table]:
         for point in result.compared:
             scores = result.tables(point.trial)
             if all(set(labels) <= set(table["attack"]) for table in scores):
-                owner = result.baseline if point.is_baseline else f"{result.baseline} with NT"
-                tables.append(attack_loss_table(owner, scores, labels, SPLIT))
+                tables.append(attack_loss_table(result.baseline, scores, labels, SPLIT, not point.is_baseline))
     return tables
 
 
@@ -126,12 +133,16 @@ def _pair(result: StudyResult, nt: TrialPoint | None) -> Pair | None:
     without = result.front.baseline
     if without is None or nt is None:
         return None
+    # The paper's λ and h were fixed before any seed was seen; any other trial was chosen on the study's own.
+    is_claimable = bool(result.retrained.get(nt.trial))
+    skipped = 1 if is_claimable and not nt.is_paper_setting else 0
     return Pair(
         baseline=result.baseline,
         study=result.front.study,
-        without=result.tables(without.trial),
-        nt=result.tables(nt.trial),
+        without=result.tables(without.trial)[skipped:],
+        nt=result.tables(nt.trial)[skipped:],
         data=result.data,
         suite=result.attacks,
         is_paper_setting=nt.is_paper_setting,
+        is_flattered=not nt.is_paper_setting and not is_claimable,
     )

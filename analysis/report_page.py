@@ -86,7 +86,7 @@ def _study(result: StudyResult, figures: Sequence[str]) -> str:
 
 
 def _front_table(front: Front) -> str:
-    names = front.objectives
+    names = front.shown_metrics
     head = ["trial", "λ", "h", *(f"{title(name)}, {split}" for split in ("validation", "test") for name in names), ""]
     rows = []
     for point in front.shown:

@@ -8,18 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
 from analysis.attack_series import Attacks
 from analysis.comparable import require_same_data
-from analysis.identity import evidence_of, once
 from analysis.labels import number, title
-from analysis.metrics import interval, value
-from analysis.paper import ATTACKS, BLACK_BOX, WHITE_BOX, printed
+from analysis.metrics import Sample, sample
+from analysis.paper import ATTACKS, printed
+from analysis.verdicts import better
 from trainables.metrics import unchanged
-from trainables.objectives import DEFAULT_ATTACK, objective
+from trainables.objectives import DEFAULT_ATTACK
 from trainables.record import CONTROL
 
 CLEAN_METRICS = ("rmse", "srocc", "plcc", "krocc")
@@ -45,6 +45,8 @@ class Pair:
     """Whether λ and h are the paper's: only then the paper's values of NT stand beside."""
     is_reported: bool = True
     """Whether NT's trial is the one that its study reports, and not there for its λ and h alone."""
+    is_flattered: bool = False
+    """Whether NT's trial was chosen on a seed that is among these."""
 
     @property
     def name(self) -> str:
@@ -55,10 +57,10 @@ class Pair:
             missing = "without NT" if not self.without else "with NT"
             raise ValueError(f"{self.baseline}: no finished trial {missing} to put into the tables; wait for one")
 
-    @property
+    @cached_property
     def attacks(self) -> tuple[str, ...]:
         """The attacks that every score table holds, the paper's first, then the others by name."""
-        held = set.intersection(*(set(table["attack"]) for table in (*self.without, *self.nt)))
+        held = set.intersection(*(set(table["attack"].unique()) for table in (*self.without, *self.nt)))
         return (*(attack for attack in ATTACKS if attack in held), *sorted(held - set(ATTACKS)))
 
 
@@ -72,6 +74,7 @@ class Entry:
     printed: float | None = None
     """The paper's value, where it is known."""
     is_better: bool = False
+    """Whether the difference from the other one is decided, and for the better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,8 @@ class Cell:
 
     entries: tuple[Entry, ...] = ()
     metric: str = ""
+    is_tie: bool = False
+    """Whether the two differ by less than the smallest effect of interest, the whole interval of the difference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +99,7 @@ class Table:
 
 
 def paper_tables(pairs: Sequence[Pair], split: str = "test") -> list[Table]:
-    """Tables 1, 2, 3, S4, S5, S6 and S7 of the given baselines.
+    """Tables 1, 2, 3, S4, S5 and S6 of the given baselines.
 
     Raises ValueError when there is no pair or when the pairs were not measured on the same images.
     """
@@ -104,7 +109,6 @@ def paper_tables(pairs: Sequence[Pair], split: str = "test") -> list[Table]:
     return [
         clean_table(pairs, split),
         *(attack_table(pairs, key, split) for key in ATTACK_TABLES),
-        average_table(pairs, split),
     ]
 
 
@@ -124,13 +128,16 @@ def clean_table(pairs: Sequence[Pair], split: str) -> Table:
 def attack_table(pairs: Sequence[Pair], key: str, split: str) -> Table:
     """Table 2 (RMSE), 3 (SROCC), S4 (KROCC), S5 (PLCC) or S6 (R): a row for every model and attack of some study.
 
-    Two columns: scores after against before, and after against MOS; R has the first only.
+    Two columns: scores after against before, and after against MOS; R has the first only, RMSE a third, over the spread
+    of the clean scores.
     """
     metric = ATTACK_TABLES[key]
     still = _unchanged(pairs, split) if key == "S6" else 0
     found = [attack for pair in pairs for attack in pair.attacks]
     attacks = [attack for attack in dict.fromkeys((*ATTACKS, *found)) if attack in found]
-    roles = ("r_robustness",) if metric == "r_robustness" else (f"{metric}_attacked", f"{metric}_mos_attacked")
+    roles = ["r_robustness"] if metric == "r_robustness" else [f"{metric}_attacked", f"{metric}_mos_attacked"]
+    if metric == "rmse":
+        roles.append("rmse_attacked_relative")
     missing = [attack for attack in ATTACKS if attack not in found]
     return Table(
         key=key,
@@ -150,43 +157,6 @@ def attack_table(pairs: Sequence[Pair], key: str, split: str) -> Table:
     )
 
 
-def average_table(pairs: Sequence[Pair], split: str) -> Table:
-    """Table S7: what NT changes (with minus without), averaged over models and over white-box or black-box attacks."""
-    columns = [(metric, kind, group) for metric in ("rmse", "srocc") for kind, group in _KINDS.items()]
-    rows = {
-        "mean over models and attacks": [pair for pair in pairs if pair.is_reported],
-        "the same at the paper's λ and h": [pair for pair in pairs if pair.is_paper_setting],
-    }
-    return Table(
-        key="S7",
-        caption=f"Average change through NT under attack (after against before), {split} images, "
-        "scores of float images",
-        head=("", *(f"Δ{metric.upper()}, {kind}" for metric, kind, _ in columns)),
-        rows=tuple(
-            (label, tuple(_average(own, split, f"{metric}_attacked", group) for metric, _, group in columns))
-            for label, own in rows.items()
-            if own
-        ),
-        notes=(
-            "White box: fgsm, perceptual. Black box: uap, kor. Every model and measured attack counts once; "
-            "negative ΔRMSE and positive ΔSROCC are better.",
-        ),
-    )
-
-
-def _average(pairs: Sequence[Pair], split: str, name: str, attacks: Sequence[str]) -> Cell:
-    pairs_of = [(pair, suffixed(name, attack)) for pair in pairs for attack in attacks if attack in pair.attacks]
-    digests = [
-        f"{evidence_of((*pair.without, *pair.nt), split, of.partition('/')[2] or DEFAULT_ATTACK)} {of}"
-        for pair, of in pairs_of
-    ]
-    changes = [
-        _mean(pair.nt, split, of) - _mean(pair.without, split, of)
-        for pair, of in once(list(zip(digests, pairs_of, strict=True)))
-    ]
-    return Cell(metric=name, entries=(Entry(value=float(np.mean(changes))),) if changes else ())
-
-
 def _unchanged(pairs: Sequence[Pair], split: str) -> int:
     """Scores that no attack has moved; a table that two pairs share, such as their λ=0 baseline's, counts once."""
     tables = {id(table): table for pair in pairs for table in (*pair.without, *pair.nt)}
@@ -196,33 +166,56 @@ def _unchanged(pairs: Sequence[Pair], split: str) -> int:
 
 def step_size_table(baseline: str, by_step_size: Mapping[float, Sequence[pd.DataFrame]], split: str = "test") -> Table:
     """Table 4: the same λ trained with different h; `by_step_size` holds the score tables of each."""
-    names = ("srocc", "rmse_attacked", "srocc_attacked", "gradient_l1")
+    names = ("srocc", "rmse", "srocc_mos_attacked", "srocc_attacked", "rmse_attacked", "gradient_l1")
+
+    def cell(step_size: float, name: str) -> Cell:
+        attack = "" if name in CLEAN_METRICS else DEFAULT_ATTACK
+        in_print = printed(baseline, True, name, attack, step_size=step_size)
+        return single_cell(by_step_size[step_size], name, split, in_print)
+
     return Table(
         key="4",
         caption=f"{baseline} with NT at different step sizes h (normalised units), {split} images, "
         "scores of float images",
         head=("h", *(title(name) for name in names)),
         rows=tuple(
-            (f"{step_size:g}", tuple(_single(by_step_size[step_size], name, split) for name in names))
-            for step_size in sorted(by_step_size)
+            (f"{step_size:g}", tuple(cell(step_size, name) for name in names)) for step_size in sorted(by_step_size)
+        ),
+        notes=(
+            "The paper's Table 4 gives attacked SROCC against MOS and attacked RMSE against the score before, as its "
+            "row of h = 0.01 in Tables 2 and 3 shows.",
         ),
     )
 
 
-def attack_loss_table(baseline: str, scores: Sequence[pd.DataFrame], labels: Sequence[str], split: str) -> Table:
+def attack_loss_table(
+    baseline: str, scores: Sequence[pd.DataFrame], labels: Sequence[str], split: str, is_nt: bool = False
+) -> Table:
     """Table S2: the attack's loss varied; `labels` are the score table's labels of the variants."""
-    names = ("rmse_attacked", "srocc_attacked", "rmse_mos_attacked", "srocc_mos_attacked")
+    names = [f"{metric}{role}_attacked" for role in ("", "_mos") for metric in CLEAN_METRICS]
+
+    def cell(name: str, label: str) -> Cell:
+        return single_cell(scores, suffixed(name, label), split, printed(baseline, is_nt, name, label))
+
     return Table(
         key="S2",
-        caption=f"{baseline} under attacks of different losses, {split} images, scores of float images",
+        caption=f"{baseline}{' with NT' if is_nt else ''} under attacks of different losses, {split} images, "
+        "scores of float images",
         head=("attack", *(title(name) for name in names)),
-        rows=tuple((label, tuple(_single(scores, suffixed(name, label), split) for name in names)) for label in labels),
-        notes=("One sign step is the same for mae and mse, whose gradients differ in length only.",),
+        rows=tuple((label, tuple(cell(name, label) for name in names)) for label in labels),
+        notes=(
+            "The loss's reference is the score of the image as released, which skips normalisation. One sign step is "
+            "the same for mae and mse, whose gradients differ in length only.",
+        ),
     )
 
 
-_KINDS = {"white box": WHITE_BOX, "black box": BLACK_BOX}
-_ROLES = {"": "after against before", "_attacked": "after against before", "_mos_attacked": "after against MOS"}
+_ROLES = {
+    "": "after against before",
+    "_attacked_relative": "after against before, over the spread of the scores before",
+    "_attacked": "after against before",
+    "_mos_attacked": "after against MOS",
+}
 
 
 def _cell(pair: Pair, name: str, split: str) -> Cell:
@@ -231,11 +224,14 @@ def _cell(pair: Pair, name: str, split: str) -> Cell:
     is_clean = base in CLEAN_METRICS
     if not is_clean and attack not in pair.attacks:
         return Cell(metric=name)
+    measured = [sample(tables, split, name) for tables in (pair.without, pair.nt)]
+    change = (measured[1] - measured[0]).interval()
+    said = better(change, name)
     entries = [
-        _entry(tables, name, split, _in_print(pair, nt, base, "" if is_clean else attack))
-        for nt, tables in ((False, pair.without), (True, pair.nt))
+        entry_of(of, _in_print(pair, is_nt, base, "" if is_clean else attack), is_better=said == wanted)
+        for is_nt, of, wanted in ((False, measured[0], "does not hold"), (True, measured[1], "holds"))
     ]
-    return Cell(entries=_marked(entries, name), metric=name)
+    return Cell(entries=tuple(entries), metric=name, is_tie=said == "no effect" or change.value == 0)
 
 
 def _in_print(pair: Pair, nt: bool, metric: str, attack: str) -> float | None:
@@ -243,37 +239,15 @@ def _in_print(pair: Pair, nt: bool, metric: str, attack: str) -> float | None:
     return None if nt and not pair.is_paper_setting else printed(pair.baseline, nt, metric, attack)
 
 
-def _single(tables: Sequence[pd.DataFrame], name: str, split: str) -> Cell:
-    return Cell(entries=(_entry(tables, name, split, None),), metric=name)
+def single_cell(tables: Sequence[pd.DataFrame], name: str, split: str, in_print: float | None = None) -> Cell:
+    """One number, with the paper's beside it."""
+    return Cell(entries=(entry_of(sample(tables, split, name), in_print),), metric=name)
 
 
-def _entry(tables: Sequence[pd.DataFrame], name: str, split: str, in_print: float | None) -> Entry:
-    """One seed: bootstrap interval over images. Several: mean, and one standard deviation to either side."""
-    if len(tables) == 1:
-        found = interval(tables[0], split, name)
-        return Entry(value=found.value, low=found.low, high=found.high, printed=in_print)
-    values = [value(table, split, name) for table in tables]
-    # Infinite where scores did not change at all (R): there is no spread then.
-    centre, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if np.isfinite(values).all() else math.nan
-    return Entry(value=centre, low=centre - spread, high=centre + spread, printed=in_print)
-
-
-def _marked(entries: Sequence[Entry], name: str) -> tuple[Entry, ...]:
-    """Equal or undefined values have no better one."""
-    without, nt = entries
-    sign = -1.0 if objective(name).direction == "maximize" else 1.0
-    return (
-        _with_mark(without, sign * without.value < sign * nt.value),
-        _with_mark(nt, sign * nt.value < sign * without.value),
-    )
-
-
-def _with_mark(entry: Entry, is_better: bool) -> Entry:
-    return Entry(value=entry.value, low=entry.low, high=entry.high, printed=entry.printed, is_better=is_better)
-
-
-def _mean(tables: Sequence[pd.DataFrame], split: str, name: str) -> float:
-    return float(np.mean([value(table, split, name) for table in tables]))
+def entry_of(measured: Sample, in_print: float | None = None, is_better: bool = False) -> Entry:
+    """A sample's mean with its interval."""
+    found = measured.interval()
+    return Entry(value=found.value, low=found.low, high=found.high, printed=in_print, is_better=is_better)
 
 
 def suffixed(name: str, attack: str) -> str:
@@ -283,11 +257,14 @@ def suffixed(name: str, attack: str) -> str:
 
 def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
     seeds = sorted({len(tables) for pair in pairs for tables in (pair.without, pair.nt)})
-    one, many = "95 % bootstrap interval over images (one training seed)", "mean ± standard deviation over {} seeds"
-    kinds = "; ".join(one if count == 1 else many.format(count) for count in seeds)
+    counts = " or ".join(map(str, seeds))
+    flattered = sorted(pair.name for pair in pairs if pair.is_flattered)
     return (
-        f"Cells: without NT / with NT, the better one bold. Brackets: {kinds}. "
+        "Cells: without NT / with NT; ≈ between two that differ by less than is of interest; bold where the paired "
+        "difference is decided and not smaller than that. Brackets: 95 % interval of the mean over photographs and "
+        f"training seeds ({counts} of them). "
         "The paper's values are those of LIVEC and the published model sizes.",
+        *([f"Chosen on the seed that is shown, which flatters: {', '.join(flattered)}."] if flattered else []),
     )
 
 

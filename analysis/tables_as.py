@@ -29,6 +29,7 @@ _LATEX = {
     "Δ": r"$\Delta$",
     "±": r"$\pm$",
     "∞": r"$\infty$",
+    "≈": r"$\approx$",
 }
 
 
@@ -60,7 +61,8 @@ def as_latex(table: Table) -> str:
         small = rf" {{\scriptsize {_latex(bounds.strip())}}}" if bounds else ""
         return (rf"\textbf{{{text}}}" if one.is_better else text) + small + _printed(one, r" \emph{{(paper {})}}")
 
-    rows = [[_latex(label), *(_cell(cell, entry) for cell in cells)] for label, cells in table.rows]
+    tie = _LATEX["≈"]
+    rows = [[_latex(label), *(_cell(cell, entry).replace("≈", tie) for cell in cells)] for label, cells in table.rows]
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -81,7 +83,7 @@ def as_latex(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """One line per number: table, row, column, metric, nt, value, low, high, paper, better.
+    """One line per number: table, row, column, metric, nt, value, low, high, paper, better, tie.
 
     To ten digits, on which all processors agree.
     """
@@ -97,12 +99,13 @@ def as_csv(table: Table) -> str:
             "high": entry.high,
             "paper": entry.printed,
             "better": int(entry.is_better),
+            "tie": int(cell.is_tie),
         }
         for label, cells in table.rows
         for column, cell in zip(table.head[1:], cells, strict=True)
         for position, entry in enumerate(cell.entries)
     ]
-    columns = ["table", "row", "column", "metric", "nt", "value", "low", "high", "paper", "better"]
+    columns = ["table", "row", "column", "metric", "nt", "value", "low", "high", "paper", "better", "tie"]
     buffer = io.StringIO()
     safe = pd.DataFrame(rows, columns=columns).map(as_cell)
     safe.to_csv(buffer, index=False, lineterminator="\n", float_format="%.10g")
@@ -134,7 +137,8 @@ def as_html(table: Table) -> str:
 
 
 def _cell(cell: Cell, write: Callable[[Entry], str]) -> str:
-    return " / ".join(write(entry) for entry in cell.entries) if cell.entries else MISSING
+    between = " ≈ " if cell.is_tie else " / "
+    return between.join(write(entry) for entry in cell.entries) if cell.entries else MISSING
 
 
 def _printed(entry: Entry, pattern: str) -> str:

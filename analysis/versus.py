@@ -10,7 +10,8 @@ import pandas as pd
 from analysis.front import Front, TrialPoint
 from analysis.labels import axis_label
 from analysis.metrics import Interval, difference
-from trainables.objectives import WORST, objective
+from analysis.verdicts import better
+from trainables.objectives import WORST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +30,8 @@ class Difference:
 
     @property
     def better(self) -> int:
-        """Which study is better here: 1, 2, or 0 where the interval holds 0 and so does not say."""
-        falls = objective(self.name).direction == "minimize"
-        if self.change.low > 0:
-            return 1 if falls else 2
-        if self.change.high < 0:
-            return 2 if falls else 1
-        return 0
+        """Which study is better here: 1, 2, or 0 where the difference is undecided or too small to matter."""
+        return {"holds": 2, "does not hold": 1}.get(better(self.change, self.name), 0)
 
 
 def differences(
@@ -51,7 +47,7 @@ def differences(
     for role, one, other in _pairs(first, second):
         for name in first.objectives:
             if name not in WORST:
-                change = difference(tables[one.trial], other_tables[other.trial], "test", name)
+                change = difference([tables[one.trial]], [other_tables[other.trial]], "test", name)
                 found.append(Difference(role=role, first=one.trial, second=other.trial, name=name, change=change))
     return found
 

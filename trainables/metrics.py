@@ -7,7 +7,12 @@ A correlation with a constant, or over one image, is undefined and is NaN, never
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+
 import numpy as np
+import scipy.optimize
+import scipy.special
 import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
@@ -47,10 +52,48 @@ def r_robustness(
     eps: added to the change. With the default 0 an unchanged score makes R infinite (count them with `unchanged`);
     1e-6 mirrors a version of the released code. The base is 10: the paper's printed values rule out the natural log.
     """
+    return float(np.mean(robustness_of_each(reference, compared, low=low, high=high, eps=eps)))
+
+
+def robustness_of_each(
+    reference: ArrayLike, compared: ArrayLike, *, low: float = 0.0, high: float = 100.0, eps: float = 0.0
+) -> Scores:
+    """What `r_robustness` is the mean of, one number per image."""
     before, after = _pair(reference, compared)
     largest = np.maximum(high - before, before - low)
     with np.errstate(divide="ignore"):
-        return float(np.mean(np.log10(largest / (np.abs(before - after) + eps))))
+        return np.asarray(np.log10(largest / (np.abs(before - after) + eps)))
+
+
+def relative_rmse(reference: ArrayLike, compared: ArrayLike) -> float:
+    """RMSE over the reference's standard deviation (divisor N): 1 is a change as large as the scores differ anyway.
+
+    Unlike RMSE it does not fall when all scores are squeezed together. NaN where the reference is constant.
+    """
+    y, f = _pair(reference, compared)
+    return float(np.sqrt(np.mean((y - f) ** 2)) / np.std(y)) if np.ptp(y) > 0 else float("nan")
+
+
+def fitted_to(mos: ArrayLike, scores: ArrayLike) -> Callable[[ArrayLike], Scores]:
+    """The usual monotone map from scores to MOS: a four-parameter logistic, fitted by least squares (VQEG 2000).
+
+    Constant scores, and a fit that does not converge, give a map to NaN.
+    """
+    y, f = _pair(mos, scores)
+    centre, spread = float(np.mean(f)), float(np.std(f))
+    if spread == 0:
+        return lambda values: np.full(np.shape(values), np.nan)
+
+    def logistic(z: Scores, low: float, high: float, middle: float, width: float) -> Scores:
+        return np.asarray(low + (high - low) * scipy.special.expit((z - middle) / np.abs(width)))
+
+    start = (float(y.min()), float(y.max()), 0.0, 0.5)
+    try:
+        with warnings.catch_warnings(action="ignore", category=scipy.optimize.OptimizeWarning):
+            fit, _ = scipy.optimize.curve_fit(logistic, (f - centre) / spread, y, p0=start, maxfev=10_000)
+    except RuntimeError:
+        return lambda values: np.full(np.shape(values), np.nan)
+    return lambda values: logistic((np.asarray(values, dtype=np.float64) - centre) / spread, *fit)
 
 
 def unchanged(reference: ArrayLike, compared: ArrayLike) -> int:

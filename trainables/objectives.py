@@ -56,6 +56,8 @@ CLEAN = _table(
 
 ATTACKED = _table(
     ("rmse_attacked", "minimize", "MOS points", "RMSE of scores after the attack against before"),
+    ("rmse_attacked_relative", "minimize", "spreads", "rmse_attacked over the clean scores' standard deviation"),
+    ("rmse_attacked_fitted", "minimize", "spreads", "the same of scores mapped to MOS by a fitted logistic"),
     ("mean_abs_change", "minimize", "MOS points", "mean absolute change of the score under the attack"),
     ("srocc_attacked", "maximize", "", "Spearman correlation of scores after the attack with before"),
     ("plcc_attacked", "maximize", "", "Pearson correlation of scores after the attack with before"),
@@ -102,10 +104,11 @@ def measure(
     if attack not in by_attack:
         present = sorted({(str(s), str(a)) for s, a in zip(scores["split"], scores["attack"], strict=True)})
         raise ValueError(f"the score table has no rows of split {split!r} and attack {attack!r}; it has {present}")
-    found = _of_model(by_attack[attack]) | _under_attack(by_attack[attack])
+    to_mos = metrics.fitted_to(by_attack[attack]["mos"], by_attack[attack]["clean_score"])
+    found = _of_model(by_attack[attack]) | _under_attack(by_attack[attack], to_mos)
     for label, part in by_attack.items():
         if label != attack:
-            found |= {f"{name}/{label}": value for name, value in _under_attack(part).items()}
+            found |= {f"{name}/{label}": value for name, value in _under_attack(part, to_mos).items()}
     found["rmse_attacked_worst"] = max(
         metrics.rmse(part["clean_score"], part["attacked_score"])
         for label, part in by_attack.items()
@@ -119,10 +122,12 @@ def _of_model(rows: pd.DataFrame) -> dict[str, float]:
     return correlations | {"gradient_l1": float(rows["gradient_l1"].mean())}
 
 
-def _under_attack(rows: pd.DataFrame) -> dict[str, float]:
+def _under_attack(rows: pd.DataFrame, to_mos: Callable[[pd.Series], metrics.Scores]) -> dict[str, float]:
     clean, attacked = rows["clean_score"], rows["attacked_score"]
     found = {f"{name}_attacked": value for name, value in _compare(clean, attacked).items()}
     found |= {f"{name}_mos_attacked": value for name, value in _compare(rows["mos"], attacked).items()}
+    found["rmse_attacked_relative"] = metrics.relative_rmse(clean, attacked)
+    found["rmse_attacked_fitted"] = relative_rmse_fitted(to_mos, clean, attacked)
     found["r_robustness"] = metrics.r_robustness(clean, attacked)
     found["mean_abs_change"] = float(np.mean(np.abs(clean - attacked)))
     return found
@@ -136,3 +141,11 @@ def _compare(reference: pd.Series, compared: pd.Series) -> dict[str, float]:
         metrics.rmse,
     ]
     return {function.__name__: function(reference, compared) for function in functions}
+
+
+def relative_rmse_fitted(to_mos: Callable[[pd.Series], metrics.Scores], clean: pd.Series, attacked: pd.Series) -> float:
+    """`rmse_attacked_fitted`, to six digits, on which all processors agree; NaN where the map is constant."""
+    mapped = to_mos(clean), to_mos(attacked)
+    if not (np.isfinite(mapped[0]).all() and np.isfinite(mapped[1]).all()):
+        return float("nan")
+    return float(f"{metrics.relative_rmse(*mapped):.6g}")

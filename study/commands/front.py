@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -128,7 +129,7 @@ def front_table(found: Front) -> Table:
     for title in ("trial", "λ", "h"):
         table.add_column(title, justify="left" if title == "trial" else "right", no_wrap=True)
     for split in ("val.", "test"):
-        for name in found.objectives:
+        for name in found.shown_metrics:
             table.add_column(f"{split}\n{name.replace('_', ' ')}", justify="right")
     table.add_column("")
     for point in found.shown:
@@ -138,12 +139,13 @@ def front_table(found: Front) -> Table:
 
 
 def confirmed_table(found: Front, confirmed: dict[str, Any]) -> Table:
-    """Test metrics over the new seeds: mean ± standard deviation, and the interval of the mean over images."""
+    """Test metrics over the new seeds: mean ± standard deviation, and an interval of the mean."""
     from rich.table import Table
 
     left = confirmed["within_noise"]
     table = Table(
-        title="\nRetrained with new seeds, on test images: mean ± std over seeds [95 % interval over images]",
+        title="\nRetrained with new seeds, on test images: mean ± std over seeds "
+        "[95 % interval over photographs and seeds]",
         caption=f"dominated only within the spread over seeds: {', '.join(left)}" if left else None,
         box=None,
         pad_edge=False,
@@ -164,7 +166,8 @@ def _over_seeds(one: dict[str, Any], name: str) -> str:
 
 
 def _cells(found: Front, point: TrialPoint) -> list[str]:
-    values = [f"{metrics[name]:.3f}" for metrics in (point.validation, point.test) for name in found.objectives]
+    parts = (point.validation, point.test)
+    values = [f"{metrics.get(name, math.nan):.3f}" for metrics in parts for name in found.shown_metrics]
     return [point.trial, *point.lam_and_h, *values]
 
 

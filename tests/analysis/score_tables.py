@@ -20,7 +20,7 @@ def score_table(
         pd.DataFrame(
             {
                 "image": [f"{index:03d}.png" for index in range(images)],
-                "content": [f"photo{index % 4}" for index in range(images)],
+                "content": [f"photo{index % 8}" for index in range(images)],
                 "split": split,
                 "mos": mos,
                 "attack": attack,

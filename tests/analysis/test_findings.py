@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
+import pytest
 from score_tables import score_table
 
-from analysis.changes import verdict
 from analysis.findings import Finding, as_text, findings
 from analysis.front import find_front
 from analysis.report import paper_pairs, report_files, report_pairs
 from analysis.report_figures import StudyResult
+from analysis.squeeze import as_lines, squeezes
+from analysis.tables import Pair
+from analysis.verdicts import verdict
 from trainables.objectives import measure
 
 Point = tuple[float, float, float]
@@ -21,7 +23,9 @@ LAM_SWEEP: dict[str, Point] = {
     "baseline": (0.0, 0.01, 9.0),
     "t000": (1e-5, 0.01, 6.0),
     "t001": (1e-4, 0.01, 3.0),
-    "t002": (1e-3, 0.01, 1.5),
+    "t002": (3e-4, 0.01, 2.5),
+    "t003": (1e-3, 0.01, 2.0),
+    "t004": (3e-3, 0.01, 1.5),
 }
 ATTACKS = ("fgsm", "uap", "noise", "transfer", "perceptual_control")
 
@@ -73,7 +77,7 @@ def found_in(*results: StudyResult) -> dict[str, Finding]:
 
 
 def verdicts(finding: Finding) -> dict[str, str]:
-    return {one.case: verdict(one.change, finding.claim) for one in finding.evidence}
+    return {one.case: verdict(one.change, finding.claim, one.smallest) for one in finding.evidence}
 
 
 def test_what_was_put_into_the_tables_is_found() -> None:
@@ -96,10 +100,45 @@ def test_a_trend_the_other_way_does_not_hold() -> None:
     assert verdicts(found["The larger λ, the less an attack does to scores"]) == {"sweep": "does not hold"}
 
 
-def test_one_seed_gives_a_trend_without_an_interval() -> None:
-    (one,) = found_in(study(LAM_SWEEP, seeds=1))["The larger λ, the less an attack does to scores"].evidence
-    assert math.isnan(one.change.low) and math.isnan(one.change.high)
-    assert one.change.value == -1 == one.by_seed[0] and verdict(one.change, "falls") == "undecided"
+def test_few_trials_leave_a_trend_undecided_however_many_seeds_agree() -> None:
+    few = dict(list(LAM_SWEEP.items())[:4])
+    (one,) = found_in(study(few, seeds=5))["The larger λ, the less an attack does to scores"].evidence
+    assert one.by_seed == (-1.0,) * 5 and one.change.high > 0
+    assert verdict(one.change, "falls") == "undecided"
+
+
+def test_attacks_in_one_box_are_one_case_and_one_that_does_nothing_is_none() -> None:
+    suite: dict[str, dict[str, Any]] = {
+        "fgsm": {"name": "fgsm", "eps": 0.005},
+        "apgd": {"name": "apgd", "eps": 0.005},
+        "wide": {"name": "ifgsm", "eps": 0.02},
+        "perceptual": {"name": "perceptual"},
+        "noop": {"name": "perceptual"},
+    }
+    tables = [score_table(noise=noise, attacks=(*suite, "perceptual_control", "noop_control")) for noise in (9.0, 2.0)]
+    for table in tables:
+        still = table["attack"].isin(["noop", "noop_control", "perceptual_control"])
+        table.loc[still, "attacked_score"] = table.loc[still, "clean_score"] + 0.1
+    pair = Pair(baseline="hyperiqa", without=tables[:1], nt=tables[1:], data="a", suite=suite)
+    (white, *_) = findings([pair], [])
+    assert [one.case for one in white.evidence] == [
+        "hyperiqa, fgsm + apgd (eps 0.005)",
+        "hyperiqa, perceptual",
+        "hyperiqa, wide (eps 0.020)",
+    ]
+    assert "- hyperiqa, noop: moves λ = 0 by 0.100 points, its start alone by 0.100" in as_text([white], [], [pair])
+
+
+def test_the_seed_that_chose_is_not_counted_but_all_are_where_nothing_was_chosen() -> None:
+    result = study(LAM_SWEEP, paper="t001")
+    (chosen,), (fixed,) = report_pairs([result]), paper_pairs([result])
+    assert result.front.reported is not None and result.front.reported.trial != "t001"
+    assert (
+        len(chosen.nt) == len(chosen.without) == 2 and chosen.nt[0] is result.retrained[result.front.reported.trial][0]
+    )
+    assert len(fixed.nt) == len(fixed.without) == 3
+    (alone,) = report_pairs([study(LAM_SWEEP, seeds=1)])
+    assert alone.is_flattered and not chosen.is_flattered
 
 
 def test_step_sizes_and_intensities_are_their_own_claims() -> None:
@@ -114,21 +153,23 @@ def test_step_sizes_and_intensities_are_their_own_claims() -> None:
         f"sizes, h = {step_size:g}": "holds" for step_size in (0.001, 0.01, 0.1)
     }
     graded = found["NT lessens what an attack does to scores whatever its steps, eps and loss"]
-    assert set(verdicts(graded)) == {f"strong, {label}" for label in steps}
+    assert len(graded.evidence) == 1, "three strengths within one box are one case"
+    assert graded.evidence[0].case.endswith("the least of ifgsm1 + ifgsm2 + ifgsm3")
     assert "strong, ifgsm1" not in verdicts(found["NT lessens what white-box attacks do to scores"])
 
 
 def test_the_account_counts_what_it_lists_and_names_doubts() -> None:
     result = study(LAM_SWEEP, doubts={"baseline": [], "t002": ["random noise does as well"]})
     text = report_files([result])["findings.md"].decode()
-    assert text == as_text(findings(report_pairs([result]), [result]), [result])
-    assert "| NT lessens what white-box attacks do to scores | Table 2 | 1 | 0 | 0 | 1 |" in text
+    pairs = report_pairs([result])
+    assert text == as_text(findings(pairs, [result]), [result], pairs)
+    assert "| NT lessens what white-box attacks do to scores | Table 2 | 1 | 0 | 0 | 0 |" in text
     assert "- sweep: 1 of 2 trials attacked with the full suite give reason to doubt it" in text
     assert "t002: random noise does as well" in text
 
 
 def test_the_paper_s_setting_is_a_case_of_its_own_unless_it_is_reported_anyway() -> None:
-    for trial in ("t000", "t001", "t002"):
+    for trial in ("t000", "t001", "t004"):
         result = study(LAM_SWEEP, paper=trial)
         pairs = paper_pairs([result])
         assert result.front.reported is not None
@@ -137,3 +178,20 @@ def test_the_paper_s_setting_is_a_case_of_its_own_unless_it_is_reported_anyway()
         else:
             assert [pair.name for pair in pairs] == ["sweep (the paper's λ and h)"]
             assert pairs[0].nt[0] is result.scores[trial] and len(pairs[0].without) == 3
+
+
+def test_a_gain_that_is_compression_alone_is_called_so() -> None:
+    """Ten times closer together, attacked or not; and half as much moved at the same spread."""
+    plain = score_table(80, noise=6.0)
+    squeezed, steadier = plain.copy(), plain.copy()
+    for column in ("clean_score", "attacked_score"):
+        squeezed[column] = 50 + (plain[column] - 50) / 10
+    steadier["attacked_score"] = plain["clean_score"] + (plain["attacked_score"] - plain["clean_score"]) / 2
+    pairs = [Pair(baseline=name, without=[plain], nt=[nt], data="a") for name, nt in (("a", squeezed), ("b", steadier))]
+    compressed, robust = squeezes(pairs, "test")
+    assert compressed.cut.value == pytest.approx(0.9) and compressed.relative.value == pytest.approx(0, abs=1e-9)
+    assert compressed.fitted.value == pytest.approx(0, abs=1e-3) and compressed.compression == pytest.approx(1)
+    assert compressed.said == "compression only"
+    assert robust.cut.value == robust.relative.value == pytest.approx(0.5) and robust.compression == 0
+    assert robust.said == "robust; 0 % of the gain is compression"
+    assert "| a | " in "\n".join(as_lines([compressed])) and "compression only" in as_lines([compressed])[-2]

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from score_tables import score_table
 
-from analysis.metrics import interval, value
-from analysis.paper import ATTACKS, paper_values, printed
+from analysis.metrics import interval, mean_interval, value
 from analysis.tables import (
     Cell,
     Entry,
@@ -17,13 +16,11 @@ from analysis.tables import (
     Table,
     attack_loss_table,
     attack_table,
-    average_table,
     clean_table,
     paper_tables,
     step_size_table,
 )
 from analysis.tables_as import as_csv, as_html, as_latex, as_markdown
-from trainables.objectives import OBJECTIVES
 
 
 def pair(
@@ -53,14 +50,14 @@ def test_cells_are_the_metrics_of_the_score_tables_with_their_intervals():
     assert to_mos.entries[0].value == value(one.without[0], "test", "rmse_mos_attacked/uap")
 
 
-def test_several_seeds_give_their_mean_and_deviation():
+def test_several_seeds_give_their_mean_with_an_interval_over_photographs_and_seeds():
     three = pair(seeds=3)
-    (cell, _) = row(attack_table([three], "2", "test"), "hyperiqa, fgsm")
-    values = [value(table, "test", "rmse_attacked") for table in three.nt]
-    nt = cell.entries[1]
-    assert nt.value == pytest.approx(np.mean(values))
-    assert nt.high - nt.low == pytest.approx(2 * np.std(values, ddof=1))
-    assert "3 seeds" in attack_table([three], "2", "test").notes[0]
+    table = attack_table([three], "2", "test")
+    nt = row(table, "hyperiqa, fgsm")[0].entries[1]
+    expected = mean_interval(three.nt, "test", "rmse_attacked")
+    assert (nt.value, nt.low, nt.high) == (expected.value, expected.low, expected.high)
+    assert nt.value == pytest.approx(np.mean([value(of, "test", "rmse_attacked") for of in three.nt]))
+    assert "training seeds (3 of them)" in table.notes[0]
 
 
 def test_the_better_value_is_bold_in_the_direction_of_its_metric():
@@ -73,13 +70,31 @@ def test_the_better_value_is_bold_in_the_direction_of_its_metric():
 
 
 def test_equal_and_undefined_values_have_no_better_one():
-    same = Pair(baseline="dbcnn", without=[score_table()], nt=[score_table()], data="a")
+    same = Pair(baseline="own", without=[score_table()], nt=[score_table()], data="a")
     constant = score_table().assign(clean_score=50.0)
-    undefined = Pair(baseline="dbcnn", without=[constant], nt=[score_table()], data="a")
-    for one in (same, undefined):
-        (cell,) = row(clean_table([one], "test"), "dbcnn, SROCC")
-        assert not any(entry.is_better for entry in cell.entries)
+    undefined = Pair(baseline="own", without=[constant], nt=[score_table()], data="a")
+    for one, is_tie in ((same, True), (undefined, False)):
+        (cell,) = row(clean_table([one], "test"), "own, SROCC")
+        assert not any(entry.is_better for entry in cell.entries) and cell.is_tie == is_tie
     assert "– / " in as_markdown(clean_table([undefined], "test"))
+
+
+def test_a_difference_too_small_to_matter_is_a_tie_and_an_undecided_one_is_neither():
+    def with_change(of: np.ndarray | float) -> pd.DataFrame:
+        scores = score_table(attacks=("fgsm",))
+        return scores.assign(attacked_score=scores["clean_score"] + of)
+
+    photographs = np.arange(40) % 4
+    cases = {
+        "≈": with_change(10.2),  # two tenths of a point on every image
+        "/": with_change(10 + np.array([-9.0, 4.0, -8.0, 3.0])[photographs]),  # now more, now less
+    }
+    for mark, nt in cases.items():
+        one = Pair(baseline="own", without=[with_change(10.0)], nt=[nt], data="a")
+        cell = row(attack_table([one], "2", "test"), "own, fgsm")[0]
+        assert not any(entry.is_better for entry in cell.entries) and cell.is_tie == (mark == "≈")
+        assert f"] {mark} " in as_markdown(attack_table([one], "2", "test"))
+        assert (r"]} $\approx$ " in as_latex(attack_table([one], "2", "test"))) == cell.is_tie
 
 
 def test_an_attack_that_only_one_model_has_is_shown_as_missing_for_the_other():
@@ -95,28 +110,12 @@ def test_attacks_stand_in_the_order_of_the_paper_and_others_after_them():
     assert labels == [f"hyperiqa, {attack}" for attack in ("fgsm", "uap", "apgd", "noise")]
 
 
-def test_the_average_table_is_the_mean_change_over_models_and_the_papers_attacks():
-    pairs = [pair("hyperiqa"), pair("dbcnn", attacks=("fgsm", "uap", "noise"))]
-    (_, (white_rmse, black_rmse, white_srocc, _)) = average_table(pairs, "test").rows[0]
-
-    def mean_change(name: str) -> float:
-        return float(np.mean([value(p.nt[0], "test", name) - value(p.without[0], "test", name) for p in pairs]))
-
-    assert white_rmse.entries[0].value == pytest.approx(mean_change("rmse_attacked"))
-    assert black_rmse.entries[0].value == pytest.approx(mean_change("rmse_attacked/uap"))
-    assert white_srocc.entries[0].value == pytest.approx(mean_change("srocc_attacked"))
-
-
-def test_the_paper_s_setting_has_an_average_of_its_own_and_alone_the_paper_s_values_of_nt():
+def test_at_the_paper_s_setting_alone_stand_the_paper_s_values_of_nt():
     knee = pair("linearityiqa")
     paper = dataclasses.replace(pair("linearityiqa"), study="the paper's", is_paper_setting=True, is_reported=False)
-    both = dataclasses.replace(pair("hyperiqa"), is_paper_setting=True)  # reported, and at the paper's λ and h
-    rows = dict(average_table([knee, paper, both], "test").rows)
-    assert rows["mean over models and attacks"] == average_table([knee, both], "test").rows[0][1]
-    assert rows["the same at the paper's λ and h"] == average_table([paper, both], "test").rows[1][1]
     table = attack_table([knee, paper], "2", "test")
-    assert [entry.printed for entry in row(table, "linearityiqa, fgsm")[0].entries] == [48.1, None]
-    assert [entry.printed for entry in row(table, "the paper's, fgsm")[0].entries] == [48.1, 37.0]
+    assert [entry.printed for entry in row(table, "linearityiqa, fgsm")[0].entries] == [48.128, None]
+    assert [entry.printed for entry in row(table, "the paper's, fgsm")[0].entries] == [48.128, 36.988]
 
 
 def test_a_study_has_rows_of_its_own_attacks_and_their_controls_only():
@@ -136,13 +135,8 @@ def test_scores_that_nothing_moved_are_counted_once():
     assert "infinite" not in " ".join(attack_table([pair()], "S6", "test").notes)
 
 
-def test_a_group_without_attacks_has_no_average_instead_of_zero():
-    (_, cells) = average_table([pair(attacks=("fgsm", "noise"))], "test").rows[0]
-    assert cells[1].entries == () and cells[3].entries == ()
-
-
 def test_all_tables_of_the_paper_are_made():
-    assert [table.key for table in paper_tables([pair()])] == ["1", "2", "3", "S4", "S5", "S6", "S7"]
+    assert [table.key for table in paper_tables([pair()])] == ["1", "2", "3", "S4", "S5", "S6"]
 
 
 def test_step_sizes_are_sorted_and_losses_keep_their_order():
@@ -167,23 +161,8 @@ def test_the_papers_values_stand_beside_ours():
     table = attack_table([pair("dbcnn")], "2", "test")
     assert row(table, "dbcnn, fgsm")[0].entries[0].printed == 32.778
     assert "*(paper 32.778)*" in as_markdown(table)
-    assert printed("dbcnn", True, "rmse_attacked", "fgsm") is None
-
-
-def test_the_papers_values_use_our_names_and_stand_once():
-    values = paper_values()
-    assert set(values["metric"]) <= set(OBJECTIVES)
-    assert set(values["attack"]) <= {"", *ATTACKS, "fgsm_mae"}
-    assert not values.duplicated(["baseline", "nt", "attack", "metric"]).any()
-
-
-def test_printed_values_keep_the_bound_between_r_and_rmse():
-    """Jensen: R >= log10(50 / RMSE) on a scale of 0..100 is what rules out the natural logarithm."""
-    rmse = printed("dbcnn", False, "rmse_attacked", "fgsm")
-    r_robustness = printed("dbcnn", False, "r_robustness", "fgsm")
-    assert rmse is not None and r_robustness is not None
-    assert r_robustness >= math.log10(50 / rmse)
-    assert r_robustness < math.log(50 / rmse)
+    (steps,) = step_size_table("dbcnn", {0.1: [score_table()]}).rows
+    assert [cell.entries[0].printed for cell in steps[1]] == [0.846, 12.417, -0.3832, None, 28.785, None]
 
 
 AWKWARD = Table(
@@ -232,5 +211,5 @@ def test_csv_holds_every_number_to_ten_digits():
     rows = tuple((label, tuple(nudged(cell) for cell in cells)) for label, cells in table.rows)
     assert as_csv(dataclasses.replace(table, rows=rows)) == as_csv(table), "another processor's last bit is seen"
     assert list(frame["nt"]) == [0, 1] * len(cells)
-    assert frame.loc[0, "paper"] == 32.778 and frame["paper"].notna().sum() == 1
+    assert frame.loc[0, "paper"] == 32.778 and frame["paper"].notna().sum() == 4
     assert as_csv(table) == as_csv(attack_table([pair("dbcnn")], "2", "test"))

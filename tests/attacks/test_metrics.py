@@ -94,3 +94,27 @@ def test_bad_scores_are_refused(reference: list[float], compared: list[float], m
     for metric in KEYS:
         with pytest.raises(ValueError, match=message):
             metric(reference, compared)
+
+
+def test_squeezing_all_scores_lessens_rmse_and_leaves_the_relative_one() -> None:
+    random = np.random.default_rng(0)
+    clean = random.normal(50, 12, 80)
+    attacked = clean + random.normal(0, 6, 80)
+    squeezed = [50 + (scores - 50) / 10 for scores in (clean, attacked)]
+    assert metrics.rmse(*squeezed) == pytest.approx(metrics.rmse(clean, attacked) / 10)
+    expected = metrics.rmse(clean, attacked) / np.std(clean)
+    assert metrics.relative_rmse(clean, attacked) == pytest.approx(expected)
+    assert metrics.relative_rmse(*squeezed) == pytest.approx(expected)
+    assert math.isnan(metrics.relative_rmse(np.full(5, 3.0), np.arange(5.0)))
+
+
+def test_the_fit_to_mos_undoes_a_monotone_change_of_the_scale() -> None:
+    random = np.random.default_rng(1)
+    mos = random.uniform(5, 95, 200)
+    logits = np.log(mos / (100 - mos))  # a logistic of these is the MOS again
+    fitted = metrics.fitted_to(mos, logits)
+    np.testing.assert_allclose(fitted(logits), mos, atol=0.5)
+    squashed = metrics.fitted_to(mos, 3 * logits + 7)
+    np.testing.assert_allclose(squashed(3 * logits + 7), fitted(logits), atol=1e-3)
+    assert (np.diff(fitted(np.linspace(-9, 9, 50))) >= 0).all()
+    assert np.isnan(metrics.fitted_to(mos, np.full(200, 40.0))(mos)).all(), "constant scores have no map"
