@@ -100,7 +100,7 @@ trials, by Fisher's z; few trials leave even a perfect order undecided."""
 
 def as_text(found: Sequence[Finding], results: Sequence[StudyResult], pairs: Sequence[Pair] = ()) -> str:
     """The account as Markdown: a line per claim, then each claim's cases, then what the audit doubts."""
-    verdicts = [Counter(_verdict(one, finding) for one in finding.evidence) for finding in found]
+    verdicts = [Counter(verdict_of(one, finding) for one in finding.evidence) for finding in found]
     studies = ", ".join(result.front.study for result in results)
     doubted = [f"- {result.front.study}: {result.front.doubt}." for result in results if result.front.doubt]
     lines = [
@@ -129,7 +129,7 @@ def as_text(found: Sequence[Finding], results: Sequence[StudyResult], pairs: Seq
             "|---|---:|---:|---|",
             *(
                 f"| {one.case} | {_text(one.change)} | {', '.join(map(number, one.by_seed))} "
-                f"| {_verdict(one, finding)} |"
+                f"| {verdict_of(one, finding)} |"
                 for one in finding.evidence
             ),
         ]
@@ -272,7 +272,8 @@ def _doubts(results: Sequence[StudyResult]) -> list[str]:
     return lines
 
 
-def _verdict(evidence: Evidence, finding: Finding) -> Verdict:
+def verdict_of(evidence: Evidence, finding: Finding) -> Verdict:
+    """What a case says of its claim."""
     return verdict(evidence.change, finding.claim, evidence.smallest)
 
 

@@ -9,6 +9,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
+from analysis.against_paper import against_paper
 from analysis.attack_series import series_over
 from analysis.averages import average_table
 from analysis.comparable import require_same_data
@@ -26,7 +27,8 @@ LATEX_HEAD = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{docum
 
 
 def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
-    """`report.html`, `findings.md`, `tables.md`, `tables.tex` (compiles), `tables/table_*`, `figures/*.png`.
+    """`report.html`, `findings.md`, `against-the-paper.md`, `tables.md`, `tables.tex` (compiles), `tables/table_*`,
+    `figures/*.png`.
 
     Raises ValueError when there is no study, when two share a name, and when several are of different data sets.
     """
@@ -35,10 +37,12 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
     figures = [study_figures(result) for result in results]
     shared = [comparison_figure(results)] if len(results) > 1 else []
     pairs = report_pairs(results) + paper_pairs(results)
-    account = as_text(findings(pairs, results), results, pairs)
+    found = findings(pairs, results)
+    account = as_text(found, results, pairs)
     content = {
         "report.html": report_page(results, figures, shared, tables, account),
         "findings.md": account,
+        "against-the-paper.md": against_paper(found, tables),
         "tables.md": "\n".join(as_markdown(table) for table in tables),
         "tables.tex": "\n".join([LATEX_HEAD, *(as_latex(table) for table in tables), r"\end{document}", ""]),
     }

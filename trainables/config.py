@@ -72,13 +72,13 @@ class Stage:
     wave_steps: Whole = 50
     """Optimiser steps of half a period, for `cosine_wave`."""
     batch_size: Whole = 32
-    """Training views in a batch; at least 2."""
+    """Training views in a batch; 1 only where no layer and no loss needs several (MANIQA)."""
     rebuild_optimizer: bool = False
     """Make a new optimiser each epoch, losing its moments. (HyperIQA as released.)"""
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, f"stage {self.name!r}: epochs must be at least 1, got {self.epochs}")
-        _require(self.batch_size >= 2, f"stage {self.name!r}: batch_size must be at least 2, got {self.batch_size}")
+        _require(self.batch_size >= 1, f"stage {self.name!r}: batch_size must be at least 1, got {self.batch_size}")
         _require(self.lr > 0, f"stage {self.name!r}: lr must be positive, got {self.lr}")
         _require(0 <= self.warmup < 1, f"stage {self.name!r}: warmup is a share in [0, 1), got {self.warmup}")
 

@@ -18,6 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Scores = NDArray[np.float64]
 
+FEWEST_TO_FIT = 5
+"""Images: one more than the logistic has parameters."""
+
 
 def rmse(reference: ArrayLike, compared: ArrayLike) -> float:
     """Root mean squared difference, in score units; no logistic fit (S1)."""
@@ -77,11 +80,11 @@ def relative_rmse(reference: ArrayLike, compared: ArrayLike) -> float:
 def fitted_to(mos: ArrayLike, scores: ArrayLike) -> Callable[[ArrayLike], Scores]:
     """The usual monotone map from scores to MOS: a four-parameter logistic, fitted by least squares (VQEG 2000).
 
-    Constant scores, and a fit that does not converge, give a map to NaN.
+    Constant scores, fewer than `FEWEST_TO_FIT`, and a fit that does not converge give a map to NaN.
     """
     y, f = _pair(mos, scores)
     centre, spread = float(np.mean(f)), float(np.std(f))
-    if spread == 0:
+    if spread == 0 or len(y) < FEWEST_TO_FIT:
         return lambda values: np.full(np.shape(values), np.nan)
 
     def logistic(z: Scores, low: float, high: float, middle: float, width: float) -> Scores:

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.config import Stage, TrialConfig
+from trainables.config import Recipe, Stage, TrialConfig
 from trainables.cuda_graph import RecordedStep, clear_state, record_step
 from trainables.data.batches import to_unit_range, training_batches
 from trainables.data.prefetch import prefetched
@@ -29,6 +30,19 @@ from trainables.seeding import derive_seed
 
 class DivergedError(RuntimeError):
     """The training loss became NaN or infinite."""
+
+
+def check_batch_size(model: Scorer, recipe: Recipe) -> None:
+    """ValueError where a stage takes one view at a time and a layer or the loss compares the views of a batch."""
+    alone = [stage.name for stage in recipe.stages if stage.batch_size == 1]
+    if not alone:
+        return
+    layer = next((name for name, part in model.named_modules() if isinstance(part, _BatchNorm)), None)
+    if layer is not None or recipe.loss == "norm_in_norm":
+        reason = (
+            f"layer {layer!r} takes statistics of a batch" if layer else "the loss norm_in_norm compares its images"
+        )
+        raise ValueError(f"stage {alone[0]!r}: batch_size 1 cannot train this model, because {reason}; use at least 2")
 
 
 class Training:
@@ -49,6 +63,7 @@ class Training:
         self.device = device
         self.loss = create_loss(config.recipe.loss, **config.recipe.loss_params)
         self.defence = defence_of(config)
+        check_batch_size(model, config.recipe)
         self.epoch = 0
         self._optimizer: torch.optim.Optimizer | None = None
         self._records = config.recipe.graphs and device.type == "cuda"

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 def launch(
     study: Annotated[str, typer.Argument(metavar="BASELINE|STUDY_FILE", help="A baseline's name or a study file.")],
     name: Annotated[str | None, typer.Option(help="Name of the study; the baseline's name by default.")] = None,
-    preset: Annotated[str | None, typer.Option(help="demo, smoke, laptop, gpu, objectives or paper.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="demo, smoke, laptop, gpu, objectives, paper or as_released.")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Size of the network: small, mobile or paper.")] = None,
     data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
     split: Annotated[str | None, typer.Option(help=SPLIT_HELP)] = None,

@@ -18,7 +18,9 @@ def sweep(
     values: Annotated[str | None, typer.Option(help="Values of λ or h, as in 1e-5,1e-4,1e-3.")] = None,
     seeds: Annotated[int, typer.Option(help="Training seeds of every point.", min=1)] = 3,
     name: Annotated[str | None, typer.Option(help="Name of the study; <baseline>-<parameter> by default.")] = None,
-    preset: Annotated[str | None, typer.Option(help="demo, smoke, laptop, gpu, objectives or paper.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="demo, smoke, laptop, gpu, objectives, paper or as_released.")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Size of the network: small, mobile or paper.")] = None,
     data: Annotated[str | None, typer.Option(help="Images: photos, livec:/path, csv:/path/manifest.csv, …")] = None,
     full_suite: Annotated[str | None, typer.Option(help="Attack fully: none, reported, front or all.")] = None,

@@ -15,7 +15,8 @@ def test_values_are_those_of_the_objectives():
     expected = measure(scores, "test")
     for name in expected:
         if name != "rmse_attacked_worst":
-            assert metrics.value(scores, "test", name) == pytest.approx(expected[name], nan_ok=True), name
+            exact = 1e-5 if "fitted" in name else 1e-6  # a fit is given to six digits
+            assert metrics.value(scores, "test", name) == pytest.approx(expected[name], rel=exact, nan_ok=True), name
 
 
 @pytest.mark.parametrize("name", ["rmse_attacked", "srocc", "krocc_mos_attacked", "r_robustness/uap", "gradient_l1"])

@@ -45,9 +45,10 @@ def test_cells_are_the_metrics_of_the_score_tables_with_their_intervals():
     expected = interval(one.without[0], "test", "srocc")
     assert (without.value, without.low, without.high) == (expected.value, expected.low, expected.high)
     assert nt.value == value(one.nt[0], "test", "srocc")
-    before_after, to_mos = row(attack_table([one], "2", "test"), "hyperiqa, uap")
+    before_after, to_mos, relative = row(attack_table([one], "2", "test"), "hyperiqa, uap")
     assert before_after.entries[1].value == value(one.nt[0], "test", "rmse_attacked/uap")
     assert to_mos.entries[0].value == value(one.without[0], "test", "rmse_mos_attacked/uap")
+    assert relative.entries[0].value == value(one.without[0], "test", "rmse_attacked_relative/uap")
 
 
 def test_several_seeds_give_their_mean_with_an_interval_over_photographs_and_seeds():
@@ -61,7 +62,7 @@ def test_several_seeds_give_their_mean_with_an_interval_over_photographs_and_see
 
 
 def test_the_better_value_is_bold_in_the_direction_of_its_metric():
-    rmse, _ = row(attack_table([pair()], "2", "test"), "hyperiqa, fgsm")
+    rmse, *_ = row(attack_table([pair()], "2", "test"), "hyperiqa, fgsm")
     (r_robustness,) = row(attack_table([pair()], "S6", "test"), "hyperiqa, fgsm")
     assert [entry.is_better for entry in rmse.entries] == [False, True]
     assert [entry.is_better for entry in r_robustness.entries] == [False, True]
@@ -99,8 +100,10 @@ def test_a_difference_too_small_to_matter_is_a_tie_and_an_undecided_one_is_neith
 
 def test_an_attack_that_only_one_model_has_is_shown_as_missing_for_the_other():
     table = attack_table([pair("hyperiqa"), pair("dbcnn", attacks=("fgsm",))], "2", "test")
-    assert row(table, "dbcnn, uap") == (Cell(metric="rmse_attacked/uap"), Cell(metric="rmse_mos_attacked/uap"))
-    assert "| dbcnn, uap | – | – |" in as_markdown(table)
+    assert row(table, "dbcnn, uap") == tuple(
+        Cell(metric=f"{name}/uap") for name in ("rmse_attacked", "rmse_mos_attacked", "rmse_attacked_relative")
+    )
+    assert "| dbcnn, uap | – | – | – |" in as_markdown(table)
     assert table.notes[-1] == "Not measured: perceptual, kor."
 
 

@@ -163,3 +163,14 @@ def test_a_file_that_leaves_nothing_out_is_taken_as_it_is(tmp_path: Path) -> Non
     path.write_text(study.to_yaml(), encoding="utf-8")
     assert load_study_file(str(path)) == study, "the baseline's own suite does not come back"
     assert load_study_file(str(path), overrides={"trials": 3}).trials == 3
+
+
+def test_the_paper_s_presets_are_as_printed_or_as_released() -> None:
+    printed = {"dbcnn": [(6, 50), (6, 50)], "linearityiqa": [(4, 30)], "maniqa": [(1, 30)], "hyperiqa": [(16, 16)]}
+    released = {"dbcnn": [(8, 50), (8, 50)], "linearityiqa": [(8, 30)], "maniqa": [(8, 300)], "hyperiqa": [(16, 16)]}
+    for preset, expected in (("paper", printed), ("as_released", released)):
+        for baseline, stages in expected.items():
+            recipe = load_study_file(baseline, preset=preset).recipe
+            assert [(stage.batch_size, stage.epochs) for stage in recipe.stages] == stages, (preset, baseline)
+    assert load_study_file("dbcnn", preset="paper").recipe.training_crop is None, "the whole 500x500 image"
+    assert load_study_file("dbcnn", preset="as_released").recipe.training_crop == 448

@@ -279,3 +279,20 @@ def test_configurations_survive_json_and_refuse_nonsense() -> None:
             dataclasses.replace(original, **changes)
     with pytest.raises(ValueError, match="two stages"):
         Recipe(init="baseline", stages=(FINETUNE,))
+
+
+def test_one_image_at_a_time_trains_what_compares_no_images(photos: ImageSet, rows: pd.DataFrame) -> None:
+    alone = Recipe(init="scratch", stages=(Stage(name="alone", epochs=1, lr=1e-4, batch_size=1),))
+    few = rows[rows["split"] == "train"].iloc[:3]
+
+    def training(name: str, recipe: Recipe = alone) -> Training:
+        of = TrialConfig(
+            trial="t000", model=name, size="small", recipe=recipe, lam=1e-4, step_size=0.01, seed=3, attacks=FGSM
+        )
+        return Training(create_model(name, size="small"), of, photos.store, few, torch.device("cpu"))
+
+    with pytest.raises(ValueError, match=r"stage 'alone': batch_size 1 cannot train this model, because layer"):
+        training("hyperiqa")
+    with pytest.raises(ValueError, match="the loss norm_in_norm compares its images"):
+        training("maniqa", dataclasses.replace(alone, loss="norm_in_norm"))
+    assert math.isfinite(float(training("maniqa").run_epoch()["train_loss"]))
