@@ -64,7 +64,7 @@ class SleepingTrial(tune.Trainable):
         (self.folder / "epochs.jsonl").write_bytes((self.study / "epochs.jsonl").read_bytes())
         (self.folder / SCORES).write_bytes((self.study / SCORES).read_bytes())
         (self.folder / "slot.json").write_text(json.dumps({"began": began, "ended": time.time()}))
-        return {"done": True}
+        return {**json.loads((self.folder / "epochs.jsonl").read_text().splitlines()[-1]), "done": True}
 
     def _wait_for_all_slots(self) -> None:
         """Until as many trials have begun as there are slots."""

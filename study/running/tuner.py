@@ -32,6 +32,16 @@ class StopOnRequest(Unpickled, Stopper):
         return self.requested()
 
 
+class ForgetEnded(Unpickled, Callback):
+    """Drops what Tune keeps of every metric of an ended trial: the folder has it, and studies have thousands."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        trial.run_metadata.metric_analysis = {}
+        trial.run_metadata.metric_n_steps = {}
+
+    on_trial_error = on_trial_complete
+
+
 def _scheduler(directory: StudyDirectory, study_file: StudyFile, said: dict[str, str]) -> FirstCome:
     return ParetoASHA(directory, study_file, said) if study_file.scheduler.name == "pareto_asha" else FirstCome(said)
 
@@ -65,7 +75,7 @@ def run_trials(
                 name=directory.name,
                 storage_path=scratch,
                 failure_config=FailureConfig(max_failures=study_file.max_failures),
-                callbacks=callbacks,
+                callbacks=[*callbacks, ForgetEnded()],
                 stop=StopOnRequest(stop),
                 verbose=0,
             ),

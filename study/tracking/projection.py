@@ -14,7 +14,7 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,15 @@ NAMES_PER_REQUEST = 100
 """Parameters, and tags. MLflow takes 1000 values at once, and 100 of either of these."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is remembered of a trial that has ended. Studies have thousands, and the folder has the rest."""
+
+    is_mixture: bool
+    objectives: dict[str, float]
+    """On validation; empty for a trial that is not complete, or lacks one."""
+
+
 class Projection:
     """Records one study in one MLflow store. After any error make a new one: it finds out what has arrived."""
 
@@ -68,7 +77,7 @@ class Projection:
         beside = artifacts_beside(uri, directory.path.parent)
         self.runs = find_runs(client, self.experiment, directory.name, self.study_id, beside)
         self._epochs_sent = {trial: int(run.data.tags.get("epochs", 0)) for trial, run in self.runs.items()}
-        self._ended: dict[str, TrialSummary] = {}
+        self._ended: dict[str, Ended] = {}
         self._undrawn: dict[str, str] = {}
         self._members: set[str] = set()
         self._parent = ""
@@ -89,7 +98,7 @@ class Projection:
             # Every file of a trial is renamed into its folder, whose own time therefore tells of all of them.
             stamp = (_modified(folder), alive)
             if stamp != self._stamps.get(folder.name):
-                self._update_trial(summarise_trial(folder, self.searched, alive))
+                self._update_trial(self._summarise(folder.name, alive))
                 self._stamps[folder.name] = stamp
         self._update_front(final)
         self._update_study_state(alive)
@@ -103,11 +112,14 @@ class Projection:
             return False
         name = min(self._undrawn, key=lambda trial: (trial not in self._members, trial))
         with tempfile.TemporaryDirectory(prefix="nt-study-") as report:
-            draw_figures(self.directory, self._ended[name], Path(report))
+            draw_figures(self.directory, self._summarise(name), Path(report))
             self.client.log_artifacts(self.runs[name].info.run_id, report, "figures")
         self._log(name, tags={"figures": self._undrawn[name]})
         del self._undrawn[name]
         return True
+
+    def _summarise(self, trial: str, alive: bool = False) -> TrialSummary:
+        return summarise_trial(self.directory.trial(trial), self.searched, alive)
 
     # The study's own run -----------------------------------------------------------------------------------------
 
@@ -151,7 +163,7 @@ class Projection:
 
     def _update_front(self, final: bool) -> None:
         # Their digests too: the full suite adds to the records of trials that were drawn long ago.
-        complete = {name: self._digests[name] for name, trial in self._ended.items() if self._has_a_point(trial)}
+        complete = {name: self._digests[name] for name, trial in self._ended.items() if trial.objectives}
         if complete == self._drawn or (time.monotonic() < self._front_due and not final):
             return
         began = time.thread_time()
@@ -176,15 +188,15 @@ class Projection:
         export = self.directory.command("export", "--pick", "knee", "--out", "knee")
         self._log(STUDY, tags={"mlflow.note.content": describe(front, self.experiment, run_id, export)})
 
-    def _has_a_point(self, trial: TrialSummary) -> bool:
-        """Whether the trial can be on a front."""
-        values = [trial.validation.get(name, math.nan) for name in self.study_file.objectives]
-        return trial.state == "complete" and all(map(math.isfinite, values))
+    def _objectives(self, trial: TrialSummary) -> dict[str, float]:
+        """Those of a trial that can be on a front; of others nothing."""
+        values = {name: trial.validation.get(name, math.nan) for name in self.study_file.objectives}
+        return values if trial.state == "complete" and all(map(math.isfinite, values.values())) else {}
 
     def _send_hypervolumes(self, complete: set[str]) -> None:
         """The front's hypervolume after each complete trial, in the order they ended; the step is their count."""
         order = sorted(complete, key=lambda trial: (self._end(trial), trial))
-        values = hypervolumes([self._ended[trial].validation for trial in order], self.study_file.objectives)
+        values = hypervolumes([self._ended[trial].objectives for trial in order], self.study_file.objectives)
         steps = list(enumerate(zip(order, values, strict=True), start=1))[self._hypervolumes_sent :]
         metrics = [_metric("hypervolume", value, self._end(trial), step) for step, (trial, value) in steps]
         self._log(STUDY, metrics=metrics)
@@ -195,7 +207,7 @@ class Projection:
     def _update_trial(self, trial: TrialSummary) -> None:
         name, folder = trial.trial, self.directory.trial(trial.trial)
         if trial.state in ENDED:
-            self._ended[name] = trial
+            self._ended[name] = Ended(trial.is_mixture, self._objectives(trial))
         if name not in self.runs:
             started = min(_milliseconds(folder / "config.json"), self._end(name) - int(trial.seconds * 1000))
             self._create_run(name, name, started, {"trial": name})

@@ -1,0 +1,223 @@
+"""How full a study keeps 64 GPUs, and what a trial costs the driver: python benchmarks/bench_scheduling.py [--help]
+
+Real Ray Tune, Optuna, study folder and, with --mlflow, MLflow; the GPUs are only counted, and a trial sleeps and writes
+a ready-made record. A machine's processors are shared by the driver and all the trials' processes, which a cluster has
+apart. So no trial ends before each slot has its process, which machines would start side by side; and trials
+have to last, or this measures how fast 64 processes take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import ray
+from ray import tune
+from ray.tune import Callback
+
+from search_spaces.schema import load_study_file
+from study.cluster.session import start_ray
+from study.running.tuner import run_trials
+from study.running.unpickled import Unpickled
+from study.search.durable import DurableSearch, open_optuna
+from study.storage.directory import StudyDirectory, create
+from study.storage.frozen import software
+from study.tracking.tracker import Tracker
+from trainables.objectives import measure
+from trainables.record import SCORES, write_scores
+
+MARKS = (50, 100, 200, 300, 400, 500)
+"""After so many finished trials the driver is looked at."""
+IMAGES = 20
+
+
+class SleepingTrial(tune.Trainable):
+    """Holds its slot for half to one and a half times the given seconds, then leaves the same record as all others."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.study = Path(config["directory"])
+        self.folder = self.study / "trials" / config["trial"]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        began = time.time()
+        trial = json.loads((self.study / "config.json").read_text())
+        trial |= {"trial": self.config["trial"], **(self.config["point"] or {"lam": 0})}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.json").write_text(json.dumps(trial))
+        self._wait_for_all_slots()
+        time.sleep(float((self.study / "seconds").read_text()) * random.Random(self.config["trial"]).uniform(0.5, 1.5))
+        (self.folder / "epochs.jsonl").write_bytes((self.study / "epochs.jsonl").read_bytes())
+        (self.folder / SCORES).write_bytes((self.study / SCORES).read_bytes())
+        (self.folder / "slot.json").write_text(json.dumps({"began": began, "ended": time.time()}))
+        return {**json.loads((self.folder / "epochs.jsonl").read_text().splitlines()[-1]), "done": True}
+
+    def _wait_for_all_slots(self) -> None:
+        """Until as many trials have begun as there are slots."""
+        slots = int((self.study / "slots").read_text())
+        while len(list(self.study.glob("trials/*/config.json"))) < slots:
+            time.sleep(1)
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to keep."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing was kept."""
+
+
+class Notifier(Unpickled, Callback):
+    """Tells MLflow's tracker what the live table would tell it."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.tracker.notify()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.tracker.notify()
+
+
+class DriverMeter(Unpickled, Callback):
+    """The driver's memory and time at each mark."""
+
+    def __init__(self) -> None:
+        self.process = psutil.Process()
+        self.rows: list[dict[str, float]] = [self._now(0)]
+        self.finished = 0
+
+    def _now(self, finished: int) -> dict[str, float]:
+        used = self.process.cpu_times()
+        memory = self.process.memory_info().rss / 2**20
+        return {"finished": finished, "cpu": used.user + used.system, "wall": time.time(), "memory": memory}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.finished += 1
+        if self.finished in MARKS:
+            self.rows.append(self._now(self.finished))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slots", type=int, default=64, help="pretended GPUs")
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=15.0, help="how long a trial sleeps on average")
+    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--mlflow", action="store_true", help="record the trials in the default store as well")
+    options = parser.parse_args()
+    os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ |= {"RAY_worker_niceness": "0"}  # Ray's own 15 would starve the trials beside anything else that runs
+    ray.init(
+        address="local",
+        num_cpus=options.slots,
+        num_gpus=options.slots,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=100_000_000,
+        _system_config={"idle_worker_killing_time_threshold_ms": 3_600_000},  # as a launch on one machine has it
+    )
+    with tempfile.TemporaryDirectory() as studies:
+        directory = write_study(Path(studies), options)
+        study_file = directory.read_study_file()
+        start_ray(study_file, directory.path.parent)
+        search = DurableSearch(directory, study_file, open_optuna(directory, study_file))
+        with contextlib.ExitStack() as stack:
+            notifiers = [stack.enter_context(recorded(directory))] if options.mlflow else []
+            meter = DriverMeter()
+            run_trials(directory, study_file, search, [meter, *notifiers], lambda: False, actor=SleepingTrial)
+        report(directory, options.slots, meter)
+    ray.shutdown()
+
+
+@contextlib.contextmanager
+def recorded(directory: StudyDirectory) -> Iterator[Callback]:
+    tracker = Tracker(directory, warn=print)
+    tracker.start()
+    try:
+        yield Notifier(tracker)
+    finally:
+        tracker.close()
+
+
+def write_study(studies: Path, options: argparse.Namespace) -> StudyDirectory:
+    overrides = {
+        "trials": options.trials - 1,  # the baseline is one more
+        "sampler": options.sampler,
+        "first_points": [],
+        "recipe": "scratch",
+        "resources_per_trial": {"cpu": 1, "gpu": 1},
+    }
+    directory = create(studies, "scheduling", load_study_file("hyperiqa", preset="smoke", overrides=overrides))
+    mos = np.linspace(5, 95, IMAGES)
+    table = pd.DataFrame(
+        {
+            "image": [f"{row}.png" for row in range(IMAGES)],
+            "content": [str(row) for row in range(IMAGES)],
+            "split": ["validation", "test"] * (IMAGES // 2),
+            "mos": mos,
+            "attack": "fgsm",
+            "clean_score": mos + 1,
+            "attacked_score": mos + 2,
+            "attacked_score_8bit": mos + 2,
+            "max_delta": 0.005,
+            "ssim": 0.99,
+            "seconds": 0.001,
+            "gradient_l1": 1.0,
+        }
+    )
+    write_scores(directory.path / SCORES, table, {"trial": "any"})
+    config = directory.read_study_file().trial_config("t000", {"lam": 1e-4, "step_size": 0.01})
+    directory.write_json("config.json", config.to_dict())
+    epoch = {"epoch": 1, "stage": "finetune", "train_loss": 1.0, "lr": 1e-3, "train_seconds": options.seconds}
+    row = json.dumps(epoch | measure(table, "validation")) + "\n"
+    (directory.path / "epochs.jsonl").write_text(row * config.epochs)
+    directory.write_json("environment.json", {"data": {}, **software()})
+    (directory.path / "seconds").write_text(str(options.seconds))
+    (directory.path / "slots").write_text(str(min(options.slots, options.trials)))
+    return directory
+
+
+def report(directory: StudyDirectory, slots: int, meter: DriverMeter) -> None:
+    times = [json.loads(path.read_text()) for path in directory.trials.glob("*/slot.json")]
+    print(f"{len(times)} trials on {slots} slots")
+    filled = first_full(times) - min(entry["began"] for entry in times)
+    print(f"all slots are in use {filled:.0f} s after the first")
+    print(f"slots in use, from then to the last start: {utilisation(times, slots):.1%}")
+    print("finished | driver's memory, MiB | its CPU time, ms per trial | wall time, ms per trial")
+    for before, row in zip(meter.rows, meter.rows[1:], strict=False):
+        trials = row["finished"] - before["finished"]
+        cpu, wall = ((row[key] - before[key]) / trials * 1e3 for key in ("cpu", "wall"))
+        print(f"{row['finished']:.0f} | {row['memory']:.0f} | {cpu:.0f} | {wall:.0f}")
+
+
+def first_full(times: list[dict[str, float]]) -> float:
+    """When as many slots were in use as ever were at once, for the first time."""
+    changes = sorted([(entry["began"], 1) for entry in times] + [(entry["ended"], -1) for entry in times])
+    in_use = np.cumsum([change for _, change in changes])
+    return changes[int(np.argmax(in_use))][0]
+
+
+def utilisation(times: list[dict[str, float]], slots: int) -> float:
+    """Share of the slots' time that trials held them, while there were trials left to start."""
+    full, end = first_full(times), max(entry["began"] for entry in times)
+    busy = sum(max(0.0, min(entry["ended"], end) - max(entry["began"], full)) for entry in times)
+    return busy / (slots * (end - full))
+
+
+if __name__ == "__main__":
+    main()
