@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from trainables.config import TrialConfig
 from trainables.files import write_atomically
+from trainables.trust import read_regular
 
 CONTROL = "_control"
 """Ends the label of what an attack does without its model, such as the start of `perceptual`."""
@@ -124,7 +126,7 @@ def read_scores(source: Path | str | IO[bytes]) -> pd.DataFrame:
     """
     name = str(source) if isinstance(source, (str, Path)) else "the file"
     try:
-        table = pq.read_table(source)
+        table = pq.read_table(io.BytesIO(read_regular(source)) if isinstance(source, (str, Path)) else source)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{name} cannot be read as a score table: {error}") from error
     metadata = table.schema.metadata or {}

@@ -33,7 +33,7 @@ from trainables.objectives import DEFAULT_ATTACK
 from trainables.record import SCORES, START_WEIGHTS, WEIGHTS, metadata_of, write_scores
 from trainables.seeding import derive_seed
 from trainables.train import Training
-from trainables.trust import read_weights
+from trainables.trust import open_regular, read_weights
 
 
 class Trial:
@@ -128,7 +128,8 @@ class Trial:
     def _restore(self) -> None:
         path = self.folder / "checkpoint.pt"
         if path.exists():
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            with open_regular(path) as file:
+                state = torch.load(file, map_location=self.device, weights_only=True)
             self.training.load_state_dict(state["training"])
             self.epochs = state["epochs"]
             self._save_epoch()

@@ -6,13 +6,14 @@ in `trainables/names.py`; whom credentials are sent to is in `study/known.py`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
@@ -26,11 +27,29 @@ def read_regular(path: str | Path, *, inside: Path | None = None) -> bytes:
     """
     if inside is not None and not Path(path).resolve().is_relative_to(inside.resolve()):
         raise OSError(errno.ELOOP, f"leads out of {inside}", str(path))
-    # Opening a pipe waits for its other end, unless told not to.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    with open_regular(path) as file:
         return file.read()
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A file to read from. OSError as of `read_regular`."""
+    # Opening a pipe waits for its other end, unless told not to.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return file
+
+
+def special_file(folder: Path) -> Path | None:
+    """A pipe, socket or device somewhere below a folder, be it behind a link; None where there is none."""
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            with contextlib.suppress(OSError):  # gone meanwhile, or a link to nothing
+                if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+                    return path
+    return None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

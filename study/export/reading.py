@@ -50,7 +50,7 @@ class ImageScore:
 def read_config(folder: Path) -> dict[str, Any]:
     """An export's `config.json`. ValueError when the folder holds no export that this program can read."""
     try:
-        config = dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        config = dict(json.loads(read_regular(folder / CONFIG)))
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no exported model{_inner_exports(folder)}") from None
     except (OSError, ValueError) as error:

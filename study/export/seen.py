@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from study.export.reading import read_config
 from study.storage.directory import StudyDirectory
+from trainables.trust import read_regular
 
 SPLIT = "split.parquet"
 
@@ -26,7 +28,10 @@ class Seen:
 def seen_by(checkpoint: Path) -> Seen | None:
     """What a checkpoint tells of its images; None for one that tells nothing, such as published weights."""
     if (checkpoint / SPLIT).exists():
-        return Seen(data=read_config(checkpoint)["data"]["spec"], split=pd.read_parquet(checkpoint / SPLIT))
+        return Seen(
+            data=read_config(checkpoint)["data"]["spec"],
+            split=pd.read_parquet(io.BytesIO(read_regular(checkpoint / SPLIT))),
+        )
     study = StudyDirectory(checkpoint.resolve().parents[1]) if checkpoint.is_dir() else None
     if study is not None and (study.path / SPLIT).exists() and study.trials == checkpoint.resolve().parent:
         return Seen(data=study.read_study_file().data, split=study.read_split())

@@ -6,7 +6,6 @@ them is in their folders, beside the trials'.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from study.errors import StudyError
 from study.looking.front_files import front_of
 from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, open_directory
+from study.storage.reading import read_object
 from study.storage.summaries import TrialSummary, summarise
 from trainables.config import Mixture, trial_config_from_dict
 
@@ -104,7 +104,7 @@ def record(directory: StudyDirectory, mixture: Mixture, images: ImageStore, rows
         if not directory.weights(parent).exists():
             raise StudyError(f"{mixture.name} cannot be made: trial {parent} has left no weights")
         folder = directory.trial(parent)
-        config = trial_config_from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        config = trial_config_from_dict(read_object(folder / "config.json"))
         parents.append((config, folder))
     record_mixture(mixture, directory.trial(mixture.name), (parents[0], parents[1]), images, rows, device)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from study.looking.front_files import front_of
 from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, open_directory
 from study.storage.images import images_of
+from study.storage.reading import read_object
 from study.storage.summaries import TrialSummary, summarise
 from trainables.config import BASELINE, TrialConfig, trial_config_from_dict
 
@@ -137,7 +137,7 @@ def audit_study(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[s
 
 def read_trial_config(folder: Path) -> TrialConfig:
     """The configuration that a trial's folder was run with."""
-    return trial_config_from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    return trial_config_from_dict(read_object(folder / "config.json"))
 
 
 def make_adversaries(directory: StudyDirectory) -> list[str]:

@@ -38,6 +38,7 @@ class ForgetEnded(Unpickled, Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         trial.run_metadata.metric_analysis = {}
         trial.run_metadata.metric_n_steps = {}
+        trial.run_metadata.last_result = {}
 
     on_trial_error = on_trial_complete
 

@@ -27,6 +27,7 @@ happens (`study/storage/mirror.py`); in a plain folder there is nothing to send.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -50,6 +51,7 @@ from study.suggest import command
 from trainables.config import BASELINE
 from trainables.files import write_atomically
 from trainables.record import START_WEIGHTS, WEIGHTS
+from trainables.trust import read_regular, special_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -140,7 +142,7 @@ class StudyDirectory:
 
     def read_split(self) -> pd.DataFrame:
         """Rows of every image: index, image, content, sha256, split, raw_mos and mos (0..100, Eq. S10)."""
-        return pd.read_parquet(self.path / "split.parquet")
+        return pd.read_parquet(io.BytesIO(read_regular(self.path / "split.parquet")))
 
     def write_split(self, rows: pd.DataFrame) -> None:
         write_atomically(self.path / "split.parquet", lambda file: rows.to_parquet(file, index=False))
@@ -379,6 +381,8 @@ def find(studies: Path, name: str) -> StudyDirectory:
         known = [study.name for study in find_all(studies)]
         listing = f"; there are: {', '.join(known)}" if known else "; there is none yet"
         raise StudyError(f"no study named {name!r} in {place_of(studies)}{did_you_mean(name, known)}{listing}")
+    if (special := special_file(studies / name)) is not None:
+        raise StudyError(f"{special} is a pipe, a socket or a device, which no study holds; remove it first")
     return StudyDirectory(studies / name)
 
 

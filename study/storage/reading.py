@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
+from trainables.trust import read_regular
 
 EPOCH_COLUMNS = ("epoch", "train_seconds")
 """What a row of `epochs.jsonl` cannot be used without."""
@@ -70,7 +71,7 @@ def _is_number(value: object) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path).decode()
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:

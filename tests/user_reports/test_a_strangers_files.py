@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,18 @@ import torch
 from written_study import write_study
 
 from study.errors import StudyError
-from study.export.reading import load_exported, score
+from study.export.reading import load_exported, read_config, score
 from study.export.writing import export
-from study.storage.directory import StudyDirectory
+from study.storage.directory import StudyDirectory, find
+from study.storage.reading import read_object
 from study.storage.records import keep_records
 from study.tracking.trial_report import copy_files
+from trainables.attacks.uap import load_perturbation
 from trainables.config import BASELINE
+from trainables.data.labels import read_csv
+from trainables.data.workbook import read_sheet
 from trainables.models import create_model
-from trainables.record import SCORES, WEIGHTS
+from trainables.record import SCORES, WEIGHTS, read_scores
 from trainables.trust import read_regular, read_weights
 
 SECRET = "a private key"
@@ -39,6 +45,34 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -
     for place in (tmp_path / "photo.jpg", Path("/dev/zero"), tmp_path):
         with pytest.raises(OSError, match=r"regular file|directory"):
             read_regular(place)
+
+
+@pytest.mark.parametrize("name", ["optuna.db", ".locking", "lock", "logs/driver.log", "trials/t000/config.json"])
+def test_a_study_with_a_pipe_is_refused_by_its_name(study: StudyDirectory, tmp_path: Path, name: str) -> None:
+    place = study.path / name
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "pipe")
+    place.symlink_to(tmp_path / "pipe")
+    with pytest.raises(StudyError, match=f"{re.escape(str(place))} is a pipe, a socket or a device"):
+        find(study.path.parent, study.name)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "a universal perturbation": load_perturbation,
+    "a workbook": read_sheet,
+    "a table of ratings": read_csv,
+    "a score table": read_scores,
+    "a JSON file": read_object,
+    "an export": lambda path: read_config(path.parent),
+}
+
+
+@pytest.mark.parametrize("what", READERS)
+def test_nobody_waits_for_a_pipe(what: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises((ValueError, StudyError), match=r"config\.json cannot be read.*no regular file"):
+        READERS[what](tmp_path / "config.json")
 
 
 def test_a_pipe_among_the_images_has_no_score(study: StudyDirectory, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Made on a surrogate (PaQ-2-PiQ in the paper), always to raise its score, and app
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainables.attacks.base import Attack, CleanPass, undisturbed
 from trainables.attacks.constraint import truncate_to_8_bit
 from trainables.files import write_atomically
 from trainables.gradients import Score, input_gradient
+from trainables.trust import read_regular
 from trainables.written import Real
 
 PUBLISHED_LIMIT = 0.1
@@ -67,7 +69,7 @@ def load_perturbation(path: str | Path) -> Tensor:
     Raises ValueError for a file that is no readable 8-bit RGB image.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(io.BytesIO(read_regular(path))) as file:
             mode, values = file.mode, np.asarray(file, dtype=np.float32)
     except OSError as error:
         raise ValueError(f"the universal perturbation {path} cannot be read: {error}") from error

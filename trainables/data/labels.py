@@ -1,5 +1,6 @@
 """What a release's label files say, checked before any image is opened."""
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trainables.data.decode import Resize
+from trainables.trust import read_regular
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 NOT_RELEASED = "__MACOSX"
@@ -125,7 +127,7 @@ def _folders(place: Path) -> list[Path]:
 def read_csv(path: Path, **options: object) -> pd.DataFrame:
     """A UTF-8 text table, with a byte order mark or without; ValueError naming the file where it is not one."""
     try:
-        table: pd.DataFrame = pd.read_csv(path, encoding="utf-8-sig", **options)  # type: ignore[call-overload]
+        table: pd.DataFrame = pd.read_csv(io.BytesIO(read_regular(path)), encoding="utf-8-sig", **options)  # type: ignore[call-overload]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8 (Excel: CSV UTF-8)") from error
     except pd.errors.EmptyDataError:

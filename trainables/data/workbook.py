@@ -1,9 +1,12 @@
 """Tables that are kept as .xlsx."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from trainables.trust import read_regular
 
 
 def read_workbook(path: Path) -> pd.DataFrame:
@@ -17,7 +20,7 @@ def read_workbook(path: Path) -> pd.DataFrame:
 def read_sheet(path: Path, **options: Any) -> pd.DataFrame:
     """The first sheet; ValueError naming the file where it is no workbook."""
     try:
-        sheet: pd.DataFrame = pd.read_excel(path, engine="openpyxl", **options)
+        sheet: pd.DataFrame = pd.read_excel(io.BytesIO(read_regular(path)), engine="openpyxl", **options)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # openpyxl and zipfile raise many types over damaged workbooks
