@@ -37,7 +37,7 @@ from study.tracking.tracker import Tracker
 from trainables.objectives import measure
 from trainables.record import SCORES, write_scores
 
-MARKS = (50, 200, 1000)
+MARKS = (50, 100, 200, 300, 400, 500, 600, 800, *range(1000, 10_001, 500))
 """After so many finished trials the driver is looked at."""
 IMAGES = 20
 
@@ -102,8 +102,9 @@ class DriverMeter(Unpickled, Callback):
 
     def _now(self, finished: int) -> dict[str, float]:
         used = self.process.cpu_times()
-        memory = self.process.memory_info().rss / 2**20
-        return {"finished": finished, "cpu": used.user + used.system, "wall": time.time(), "memory": memory}
+        gcs = [child.memory_info().rss for child in self.process.children() if child.name() == "gcs_server"]
+        memory = {"memory": self.process.memory_info().rss / 2**20, "gcs": sum(gcs) / 2**20}
+        return {"finished": finished, "cpu": used.user + used.system, "wall": time.time(), **memory}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.finished += 1
@@ -198,11 +199,11 @@ def report(directory: StudyDirectory, slots: int, meter: DriverMeter) -> None:
     filled = first_full(times) - min(entry["began"] for entry in times)
     print(f"all slots are in use {filled:.0f} s after the first")
     print(f"slots in use, from then to the last start: {utilisation(times, slots):.1%}")
-    print("finished | driver's memory, MiB | its CPU time, ms per trial | wall time, ms per trial")
+    print("finished | driver's memory, MiB | the GCS's | driver's CPU time, ms per trial | wall time, ms per trial")
     for before, row in zip(meter.rows, meter.rows[1:], strict=False):
         trials = row["finished"] - before["finished"]
         cpu, wall = ((row[key] - before[key]) / trials * 1e3 for key in ("cpu", "wall"))
-        print(f"{row['finished']:.0f} | {row['memory']:.0f} | {cpu:.0f} | {wall:.0f}")
+        print(f"{row['finished']:.0f} | {row['memory']:.0f} | {row['gcs']:.0f} | {cpu:.0f} | {wall:.0f}")
 
 
 def first_full(times: list[dict[str, float]]) -> float:

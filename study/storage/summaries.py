@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -220,6 +221,8 @@ def _metrics(path: Path, attacks: frozenset[str] | None) -> dict[str, dict[str, 
 def _metrics_of_version(path: Path, attacks: frozenset[str] | None, _modified: int) -> dict[str, dict[str, float]]:
     scores = read_scores(path)
     try:
-        return {split: measure(scores, split, worst_of=attacks) for split in ("validation", "test")}
+        measured = {split: measure(scores, split, worst_of=attacks) for split in ("validation", "test")}
+        # One name for all trials: kept for thousands of them, the names would take more than the numbers.
+        return {split: {sys.intern(name): value for name, value in found.items()} for split, found in measured.items()}
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
