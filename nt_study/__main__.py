@@ -11,11 +11,12 @@ def main() -> None:
     """Run the command line, once it is known to be ours."""
     try:
         check_rooms()
+        from study.cli import main as run
     except ImportError as error:
         print(f"nt-study: {error}", file=sys.stderr)
         sys.exit(2)
-    from study.cli import main as run
-
+    except KeyboardInterrupt:  # before `study.cli` has set up what answers it
+        sys.exit(130)
     run()
 
 

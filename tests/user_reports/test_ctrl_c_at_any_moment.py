@@ -18,14 +18,14 @@ class CtrlC:
         if name == module:
             os.kill(os.getpid(), signal.SIGINT)
 
+from nt_study.__main__ import main
 sys.meta_path.insert(0, CtrlC())
-from study.cli import main
 sys.argv = ["nt-study", "list", "--studies", studies]
 main()
 """
 
 
-@pytest.mark.parametrize("module", ["typer", "study.commands.launch", "study.storage.mirror", "pydantic", "pandas"])
+@pytest.mark.parametrize("module", ["study.cli", "typer", "study.commands.launch", "study.storage.mirror", "pydantic", "pandas"])
 def test_ctrl_c_during_an_import(tmp_path: Path, module: str) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path), module], capture_output=True, text=True, check=False
