@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
 from trainables.attacks import ATTACKS, PLACES, check_suite, parameters_of
-from trainables.defences import check_defence, defence_class
+from trainables.defences import DEFENCES, check_defence, defence_class
 from trainables.losses import LOSSES, create_loss
+from trainables.wrappers import create_wrapper, wrapper_class
+from trainables.wrappers.base import Wrapper
 
 
 def typed_suite(suite: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -42,12 +44,7 @@ def parse_attacks(text: str, eps: str | float | None = None, seed: int | None = 
     chosen: dict[str, dict[str, Any]] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, *settings = entry.split(":")
-        params: dict[str, Any] = {}
-        for setting in settings:
-            key, is_set, value = setting.partition("=")
-            if not is_set:
-                raise ValueError(f"{setting!r} in the attack {entry!r} sets no parameter; write name:parameter=value")
-            params[key] = value
+        params = _settings(settings, entry, "attack")
         for parameter, common in (("eps", eps), ("seed", seed)):
             if common is not None and parameter in parameters_of(name):
                 params.setdefault(parameter, common)
@@ -55,6 +52,28 @@ def parse_attacks(text: str, eps: str | float | None = None, seed: int | None = 
         label = f"{name}_best" if attack.get("best_iterate") else name
         chosen[entry if label in chosen else label] = attack
     return chosen
+
+
+def parse_wrapper(text: str) -> Wrapper:
+    """`jpeg:quality=60` -> that defence of a trained model. Raises ValueError as `typed_suite`."""
+    name, *settings = text.split(":")
+    if name in DEFENCES:
+        raise ValueError(
+            f"{name!r} is trained with and not put before a trained model: nt-study launch BASELINE --defence {name}"
+        )
+    typed = _typed(wrapper_class(name), _settings(settings, text, "defence"), f"defence {name!r}")
+    return create_wrapper(name, **typed)
+
+
+def _settings(settings: Sequence[str], entry: str, kind: str) -> dict[str, Any]:
+    """`["steps=3"]` -> `{"steps": "3"}`."""
+    params: dict[str, Any] = {}
+    for setting in settings:
+        key, is_set, value = setting.partition("=")
+        if not is_set:
+            raise ValueError(f"{setting!r} in the {kind} {entry!r} sets no parameter; write name:parameter=value")
+        params[key] = value
+    return params
 
 
 def typed_loss(name: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def evaluate(
     *,
     batch_size: int | None = None,
     precision: Precision = DEFAULT,
+    seen: Scorer | None = None,
 ) -> pd.DataFrame:
     """The score table (`record.SCHEMA`) of `rows` under each attack; images in the order of `rows`, attack by attack.
 
@@ -59,14 +60,15 @@ def evaluate(
     time, fewer where memory asks for it (`memory.py`). precision: of the attacks' own passes; scores and the clean
     gradient are computed in `precision.scoring` of it. An attack's control, where it has one, is recorded too, as
     `<label>_control`. Of an attack in both directions an image's row is that of the direction which moves the image's
-    score further, whatever its views do by themselves.
+    score further, whatever its views do by themselves. seen: what attacks are shown in `model`'s place, such as the
+    same model without a defence before it.
 
     Scores in evaluation mode; afterwards the model's mode, parameters, `.grad` and BatchNorm statistics are as before.
     Raises ValueError for rows without a column, no attacks, scores that are not finite.
     """
     controls = {label + CONTROL: attack.control for label, attack in attacks.items() if isinstance(attack, Attack)}
     controlled = {**attacks, **{label: control for label, control in controls.items() if control}}
-    return _score_table(model, images, rows, controlled, batch_size, precision, thorough=True)
+    return _score_table(model, images, rows, controlled, batch_size, precision, thorough=True, seen=seen)
 
 
 def probe(
@@ -116,6 +118,7 @@ def _score_table(
     precision: Precision,
     *,
     thorough: bool,
+    seen: Scorer | None = None,
 ) -> pd.DataFrame:
     _check_request(rows, attacks)
     mos = rows["mos"].to_numpy(np.float64)
@@ -140,17 +143,23 @@ def _score_table(
                 }
             )
             labels = torch.from_numpy(mos[batch.owners]).to(clean.score)
+            shown, of_shown = (model, clean) if seen is None else (seen, _clean_pass_of(seen, batch.images))
             for label, sides in parts.items():
                 for attack, found in zip(sides, of_attack[label], strict=True):
                     started = _now(batch.images)
                     if isinstance(attack, Attack):
-                        with computing_in(precision, model):
-                            adversarial = attack(model, batch.images, clean=clean, mos=labels)
+                        with computing_in(precision, shown):
+                            adversarial = attack(shown, batch.images, clean=of_shown, mos=labels)
                     else:
                         adversarial = next(replays[label]).images
                     seconds = _now(batch.images) - started
                     found.append(_compare(model, batch.images, clean, adversarial, seconds, thorough))
     return _assemble(rows, np.concatenate(owners), of_clean, of_attack)
+
+
+def _clean_pass_of(seen: Scorer, images: Tensor) -> CleanPass:
+    with undisturbed(seen):
+        return clean_pass(seen, images)
 
 
 def _compare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from study.export.seen import Seen
     from trainables.data.image_set import ImageSet
 
+UNAWARE = "these attacks do not know the defence, and an attacker may"
 METRICS = ("rmse", "srocc", "plcc", "krocc")
 
 
@@ -48,6 +49,17 @@ def attack(
     swin_scale: SwinScaleOption = None,
     baseline: Annotated[Path | None, typer.Option(help="For transfer: the model to make its images on.")] = None,
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
+    defence: Annotated[
+        str | None,
+        typer.Option(
+            help="A defence to put before the model: jpeg, resize, crops, bit_depth, gaussian_smoothing or "
+            "median_smoothing, with parameters as in jpeg:quality=60."
+        ),
+    ] = None,
+    radius: Annotated[
+        float | None,
+        typer.Option(min=0, help="With median_smoothing: certify scores within this L2 distance, in [0, 1] pixels."),
+    ] = None,
     device: DeviceOption = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of the split and of everything random in attacks.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the score table to this Parquet file.")] = None,
@@ -58,8 +70,11 @@ def attack(
     uap and kor are made on small surrogates, trained on the data's training part unless surrogate=FOLDER_OR_FILE names
     one; uap:perturbation=FILE.png takes a published perturbation. Images that a trial or an export was made with keep
     the parts they had in its study, so that it is attacked on none that it was trained on.
+
+    With --defence attacks know the defence and go through it. What attacks do that do not know it is shown beside, and
+    is no result: an attacker may know.
     """
-    from search_spaces.parameters import parse_attacks
+    from search_spaces.parameters import parse_attacks, parse_wrapper
     from study.export.opening import open_checkpoint
     from study.export.seen import seen_by
     from study.running.waiting import waiting
@@ -71,11 +86,17 @@ def attack(
     from trainables.objectives import measure
     from trainables.record import write_scores
     from trainables.suite import prepare_suite
+    from trainables.wrappers.base import DefendedScorer
+    from trainables.wrappers.certificate import certified
+    from trainables.wrappers.smoothing import MedianSmoothing
 
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)  # before hours of attacks have nowhere to go
     place = usable_device(device)
     chosen = parse_attacks(attacks, eps, seed)
+    wrapper = None if defence is None else parse_wrapper(defence)
+    if radius is not None and not isinstance(wrapper, MedianSmoothing):
+        raise StudyError("--radius is for a defence with a certificate; add --defence median_smoothing")
     scorer = open_checkpoint(checkpoint, model, swin_scale).to(place)
     seen = seen_by(checkpoint)
     data = data or (seen.data if seen is not None else "photos")
@@ -96,14 +117,32 @@ def attack(
             cache_dir=default_cache_dir(),
             device=place,
         )
-        scores = evaluate(scorer, images.store, attacked, ready)
+        unaware, bounds = None, None
+        if wrapper is None:
+            scores = evaluate(scorer, images.store, attacked, ready)
+        else:
+            behind = DefendedScorer(scorer, wrapper)
+            scores = evaluate(behind, images.store, attacked, ready, seen=behind.with_other_draws())
+            unaware = evaluate(behind, images.store, attacked, ready, seen=scorer)
+        if radius is not None and isinstance(wrapper, MedianSmoothing):
+            bounds = certified(scorer, wrapper, images.store, attacked, radius)
     if out is not None:
-        write_scores(out, scores, {"checkpoint": str(checkpoint), "data": data})
+        about = {"checkpoint": str(checkpoint), "data": data, **({"defence": defence} if defence else {})}
+        write_scores(out, scores, about)
     found = {label: measure(scores, part, attack=label) for label in scores["attack"].unique()}
+    not_aware = None if unaware is None else {label: measure(unaware, part, attack=label) for label in found}
     if as_json:
-        print_json({"checkpoint": str(checkpoint), "data": data, "part": part, "attacks": found})
+        facts: dict[str, Any] = {"checkpoint": str(checkpoint), "data": data, "part": part, "attacks": found}
+        if wrapper is not None:
+            facts |= {"defence": defence, "no_result": {"why": UNAWARE, "attacks": not_aware}}
+        if bounds is not None:
+            facts["certificate"] = bounds.to_dict()
+        print_json(facts)
         return
-    _print(found, f"{checkpoint} on {len(attacked)} {part} images of {data}")
+    before = f"{checkpoint} behind {defence}" if defence else str(checkpoint)
+    _print(found, not_aware, f"{before} on {len(attacked)} {part} images of {data}")
+    if bounds is not None:
+        print(bounds.describe())
 
 
 def _divided(images: ImageSet, seen: Seen | None, split: str | None, seed: int) -> pd.DataFrame:
@@ -126,7 +165,7 @@ def _divided(images: ImageSet, seen: Seen | None, split: str | None, seed: int) 
     return locate(seen.split[seen.split["sha256"].isin(images.table["sha256"])], images.table, spec=images.spec)
 
 
-def _print(found: dict[str, dict[str, float]], title: str) -> None:
+def _print(found: dict[str, dict[str, float]], unaware: dict[str, dict[str, float]] | None, title: str) -> None:
     from rich.table import Table
 
     table = Table(
@@ -142,6 +181,14 @@ def _print(found: dict[str, dict[str, float]], title: str) -> None:
     clean = next(iter(found.values()))
     table.add_row("none", *(f"{clean[name]:.3f}" for name in METRICS), *("–" for _ in METRICS), "–")
     for label, metrics in found.items():
-        values = [metrics[f"{name}_{role}"] for role in ("mos_attacked", "attacked") for name in METRICS]
-        table.add_row(label, *(f"{value:.3f}" for value in values), f"{metrics['r_robustness']:.3f}")
+        table.add_row(*_cells(label, metrics))
+    for label, metrics in (unaware or {}).items():
+        table.add_row(*_cells(f"({label})", metrics), style="dim")
+    if unaware is not None:
+        table.caption = f"{table.caption}; in brackets no results: {UNAWARE}"
     terminal().print(table)
+
+
+def _cells(label: str, metrics: dict[str, float]) -> list[str]:
+    values = [metrics[f"{name}_{role}"] for role in ("mos_attacked", "attacked") for name in METRICS]
+    return [label, *(f"{value:.3f}" for value in [*values, metrics["r_robustness"]])]

@@ -70,6 +70,7 @@ COMMANDS = {
         panel=JUDGE,
         examples=(
             "attack studies/mine/trials/t003",
+            "attack knee --defence jpeg:quality=60",
             "attack knee --attacks fgsm,ifgsm:steps=20 --eps 8/255 --out scores.parquet",
         ),
     ),

@@ -42,6 +42,25 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "manifest.csv"
 
 
+def test_a_defence_before_a_model_is_attacked_by_who_knows_it(
+    smoke_study: StudyDirectory, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("attack", smoke_study.trial("t000"), "--data", f"csv:{manifest}", "--attacks", "fgsm", "--defence")
+    code, said, error = run_here(monkeypatch, capsys, *command, "resize:factor=0.5", "--json")
+    assert code == 0, error
+    facts = json.loads(said)
+    aware, unaware = facts["attacks"]["fgsm"], facts["no_result"]["attacks"]["fgsm"]
+    assert aware["rmse"] == unaware["rmse"], "the defended clean scores are the same"
+    assert aware["rmse_attacked"] != unaware["rmse_attacked"]
+    code, said, error = run_here(
+        monkeypatch, capsys, *command, "median_smoothing:sigma=0.1:draws=3", "--radius", "0.02"
+    )
+    assert code == 0, error
+    assert "(fgsm)" in said and "no results" in said and "certificate: within L2 distance 0.02" in said
+    code, said, error = run_here(monkeypatch, capsys, *command, "jpeg", "--radius", "0.02")
+    assert code == 2 and "add --defence median_smoothing" in error
+
+
 def test_a_trial_and_its_export_are_attacked_alike(
     smoke_study: StudyDirectory,
     manifest: Path,
