@@ -133,6 +133,16 @@ class Front:
         return (*self.objectives, *(name for name in beside if name not in self.objectives))
 
     @property
+    def defence(self) -> str:
+        """What its trials were trained with: a name of `trainables.defences`."""
+        return next((point.defence for point in self.points if not point.is_baseline), "nt")
+
+    @property
+    def name(self) -> str:
+        """The study's, and its defence's where that is not NT or the study's name."""
+        return self.study if self.defence in ("nt", self.study) else f"{self.study} ({self.defence.replace('_', ' ')})"
+
+    @property
     def directions(self) -> tuple[str, ...]:
         return tuple(objective(name).direction for name in self.objectives)
 

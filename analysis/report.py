@@ -19,6 +19,8 @@ from analysis.findings import as_text, findings
 from analysis.front import TrialPoint
 from analysis.report_figures import SPLIT, Figure, StudyResult, comparison_figure, study_figures
 from analysis.report_page import report_page
+from analysis.rivals import Rival, answers, is_of_rivals
+from analysis.rivals import as_markdown as as_rival_text
 from analysis.tables import Pair, Table, attack_loss_table, paper_tables, step_size_table
 from analysis.tables_as import as_csv, as_html, as_latex, as_markdown
 
@@ -39,6 +41,8 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
     pairs = report_pairs(results) + paper_pairs(results)
     found = findings(pairs, results)
     account = as_text(found, results, pairs)
+    if rivalry := rival_account(results):
+        account = f"{account}\n{rivalry}"
     content = {
         "report.html": report_page(results, figures, shared, tables, account),
         "findings.md": account,
@@ -68,7 +72,7 @@ def report_tables(results: Sequence[StudyResult]) -> list[Table]:
 
 def report_pairs(results: Sequence[StudyResult]) -> list[Pair]:
     """Each study's λ=0 against what it reports, named by the study where several are of one baseline."""
-    found = [_pair(result, result.front.reported) for result in results]
+    found = [_pair(result, result.front.reported) for result in results if result.front.defence == "nt"]
     pairs = [pair for pair in found if pair is not None]
     count = Counter(pair.baseline for pair in pairs)
     return [dataclasses.replace(pair, study=_name(pair, count[pair.baseline] > 1)) for pair in pairs]
@@ -78,6 +82,17 @@ def _name(pair: Pair, is_by_study: bool) -> str:
     """A knee that is the paper's λ and h is one row, and says so."""
     name = pair.study if is_by_study else ""
     return f"{name or pair.baseline} (the knee is the paper's λ and h)" if pair.is_paper_setting else name
+
+
+def rival_account(results: Sequence[StudyResult]) -> str:
+    """Which defence of each network is best, where there are studies of several; else nothing."""
+    parts = []
+    for baseline in dict.fromkeys(result.baseline for result in results):
+        own = [result for result in results if result.baseline == baseline]
+        if is_of_rivals([result.front for result in own]):
+            rivals = [Rival(front=of.front, tables=of.scores, retrained=of.retrained) for of in own]
+            parts.append(as_rival_text(answers(rivals)))
+    return "\n".join(parts)
 
 
 def paper_pairs(results: Sequence[StudyResult]) -> list[Pair]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 import plotly.offline
-from markdown_it import MarkdownIt
 
 from analysis.figures.images import as_img, example_grid
 from analysis.figures.pareto import front_sentence
@@ -19,7 +18,7 @@ from analysis.labels import number, title
 from analysis.report_dial import dial
 from analysis.report_figures import Figure, StudyResult
 from analysis.tables import Table
-from analysis.tables_as import as_html
+from analysis.tables_as import as_html, from_markdown
 
 PANEL_HEIGHT = 400
 """Pixels."""
@@ -39,7 +38,7 @@ def report_page(
     names = html.escape(", ".join(result.front.study for result in results))
     body = ["<h1>NT Study report</h1>", *(next(places) for _ in shared)]
     body += [_study(result, [next(places) for _ in own]) for result, own in zip(results, figures, strict=True)]
-    body += [_from_markdown(account), "<h2>Tables</h2>", *([as_html(table) for table in tables] or [NO_TABLES])]
+    body += [from_markdown(account), "<h2>Tables</h2>", *([as_html(table) for table in tables] or [NO_TABLES])]
     plots = [json.loads(to_plotly(figure.panels, 1, PANEL_HEIGHT).to_json()) for figure in drawn]
     content = {
         "TITLE": names,
@@ -50,16 +49,6 @@ def report_page(
     }
     template = files("analysis").joinpath("report_page.html").read_text(encoding="utf-8")
     return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], template)
-
-
-def _from_markdown(text: str) -> str:
-    """As HTML one level of headings down, for the page has its own first one."""
-    markdown = MarkdownIt("js-default")
-    tokens = markdown.parse(text)
-    for token in tokens:
-        if token.type.startswith("heading"):
-            token.tag = f"h{int(token.tag[1:]) + 1}"
-    return f'<div class="wide">{markdown.renderer.render(tokens, markdown.options, {})}</div>'
 
 
 def _study(result: StudyResult, figures: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 
 import pandas as pd
+from markdown_it import MarkdownIt
 
 from analysis.labels import number
 from analysis.tables import Cell, Entry, Table, entry_text
@@ -155,3 +156,13 @@ def _escaped(text: str) -> str:
 
 def _latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
+
+
+def from_markdown(text: str) -> str:
+    """Markdown as HTML one level of headings down, for the page has its own first one."""
+    markdown = MarkdownIt("js-default")
+    tokens = markdown.parse(text)
+    for token in tokens:
+        if token.type.startswith("heading"):
+            token.tag = f"h{int(token.tag[1:]) + 1}"
+    return f'<div class="wide">{markdown.renderer.render(tokens, markdown.options, {})}</div>'

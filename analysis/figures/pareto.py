@@ -12,7 +12,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -29,6 +29,8 @@ SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond", "triangle-up", "tr
 MIXED: Symbol = "cross"
 SMALLEST, LARGEST = 8.0, 13.0
 """Diameters in pixels between which the number of epochs is shown."""
+CHEAPEST, DEAREST = 6.0, 18.0
+"""The same between which the cost of training is shown, where defences are compared."""
 FADED_OPACITY = 0.35
 HOVER_LINES = 16
 """More metrics than this are left to the detail panel, those of other attacks first."""
@@ -59,7 +61,10 @@ def pareto_panel(front: Front, split: Split = "validation") -> Panel:
 
 
 def comparison_panel(fronts: Sequence[Front], split: Split = "validation") -> Panel:
-    """Several studies over each other, a colour each. Raises ValueError when their objectives differ."""
+    """Several studies over each other, a colour each; of several defences, markers grow with the cost of training.
+
+    Raises ValueError when their objectives differ.
+    """
     objectives = fronts[0].objectives
     for front in fronts:
         if front.objectives != objectives:
@@ -67,6 +72,7 @@ def comparison_panel(fronts: Sequence[Front], split: Split = "validation") -> Pa
                 f"studies {fronts[0].study!r} and {front.study!r} have different objectives "
                 f"({', '.join(objectives)}; {', '.join(front.objectives)}); compare studies of the same ones"
             )
+    sizes = _by_cost(fronts) if len({front.defence for front in fronts}) > 1 else None
     layers: list[Layer] = []
     for index, front in enumerate(fronts):
         color, symbol = PALETTE[index % len(PALETTE)], SYMBOLS[index % len(SYMBOLS)]
@@ -75,9 +81,9 @@ def comparison_panel(fronts: Sequence[Front], split: Split = "validation") -> Pa
         dominated = [point for point in front.dominated if not point.is_baseline]
         members = [point for point in front.members if not point.is_baseline and not point.is_mixture]
         mixed = [point for point in front.members if point.is_mixture]
-        layers.append(_points(front, dominated, split, color=color, symbol=symbol, opacity=FADED_OPACITY))
+        layers.append(_points(front, dominated, split, color=color, symbol=symbol, opacity=FADED_OPACITY, sizes=sizes))
         layers.append(_points(front, mixed, split, color=color, symbol=MIXED))
-        layers.append(_points(front, members, split, name=front.study, color=color, symbol=symbol))
+        layers.append(_points(front, members, split, name=front.name, color=color, symbol=symbol, sizes=sizes))
         layers.append(_points(front, baseline, split, color=color, symbol="star"))
     return Panel(layers=layers, x_label=axis_label(objectives[1]), y_label=axis_label(objectives[0]))
 
@@ -98,9 +104,10 @@ def pareto_png(*fronts: Front, split: Split = "validation") -> bytes:
     return to_png(to_matplotlib(front_panels(fronts, split), height=3.2))
 
 
-def pareto_html(*fronts: Front) -> str:
+def pareto_html(*fronts: Front, below: str = "") -> str:
     """The interactive page of one study or several: hover, click for all metrics, switch between validation and test.
 
+    below: HTML to show under the plot.
     Self-contained (about 5 MB, plotly included): works offline and in a frame that allows scripts and nothing else.
     """
     plots = {split: to_plotly(front_panels(fronts, split), height=520) for split in _splits(fronts)}
@@ -112,6 +119,7 @@ def pareto_html(*fronts: Front) -> str:
     names = ", ".join(front.study for front in fronts)
     content = {
         "NAMES": html.escape(names),
+        "BELOW": below,
         "SUMMARY": html.escape(" ".join(front_sentence(front) for front in fronts)),
         # "</script>" inside a JSON string would end the script that holds it.
         "DATA": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
@@ -173,6 +181,7 @@ def _points(
     symbol: Symbol,
     name: str = "",
     opacity: float = 1.0,
+    sizes: Callable[[TrialPoint], float] | None = None,
 ) -> Points:
     x, y = _coordinates(front, trials, split)
     spreads = [[point.spread.get(name, 0.0) for point in trials] for name in front.objectives]
@@ -183,7 +192,7 @@ def _points(
         name=name,
         color=color,
         symbol=symbol,
-        size=_sizes(trials, front),
+        size=_sizes(trials, front) if sizes is None else [sizes(point) for point in trials],
         opacity=opacity,
         error_x=spreads[1] if confirmed else None,
         error_y=spreads[0] if confirmed else None,
@@ -219,6 +228,16 @@ def _sizes(trials: Sequence[TrialPoint], front: Front) -> list[float]:
     most = max((point.epochs for point in front.points if not point.is_baseline), default=0)
     shares = [min(1.0, point.epochs / most) if most and not point.is_mixture else 1.0 for point in trials]
     return [SMALLEST + (LARGEST - SMALLEST) * share for share in shares]
+
+
+def _by_cost(fronts: Sequence[Front]) -> Callable[[TrialPoint], float]:
+    """Diameters whose areas are as the passes of trials' own training, the dearest of all studies the largest."""
+    most = max((point.passes for front in fronts for point in front.points if not point.is_baseline), default=0)
+
+    def diameter(point: TrialPoint) -> float:
+        return max(CHEAPEST, DEAREST * math.sqrt(point.passes / most)) if most else SMALLEST
+
+    return diameter
 
 
 def _key(front: Front, point: TrialPoint) -> str:

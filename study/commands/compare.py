@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from analysis.front import Front
+    from analysis.rivals import Answer
     from analysis.versus import Difference
     from study.storage.directory import StudyDirectory
+    from study.storage.summaries import TrialSummary
 
 
 def compare(
@@ -38,10 +40,13 @@ def compare(
     """Lay the fronts of several studies over each other, and say which is better in what.
 
     The first study is held against each of the others: their knees, most accurate and most robust models, on the test
-    photographs, with 95 % intervals of the differences over the same photographs.
+    photographs, with 95 % intervals of the differences over the same photographs. Studies of one network with several
+    defences also get a table: which defence is best at equal accuracy, robustness and cost, and under the worst attack.
     """
     from analysis.comparable import require_same_data
     from analysis.figures.pareto import pareto_html, pareto_png
+    from analysis.rivals import as_markdown, to_dict
+    from analysis.tables_as import from_markdown
     from study.looking.front_files import data_of, front_of
     from study.storage.directory import find
     from study.storage.summaries import summarise
@@ -58,8 +63,14 @@ def compare(
     fronts = [front_of(directory, own) for directory, own in zip(directories, trials, strict=True)]
     data = [data_of(directory, own) for directory, own in zip(directories, trials, strict=True)]
     require_same_data(list(zip((directory.name for directory in directories), data, strict=True)))
+    asked = _rivalry(fronts, directories, trials)
+    text = as_markdown(asked) if asked else ""
     try:
-        pages = {"pareto.html": pareto_html(*fronts).encode(), "pareto.png": pareto_png(*fronts)}
+        pages = {
+            "pareto.html": pareto_html(*fronts, below=from_markdown(text) if text else "").encode(),
+            "pareto.png": pareto_png(*fronts),
+            **({"defences.md": text.encode()} if text else {}),
+        }
         out.mkdir(parents=True, exist_ok=True)
         for name, content in pages.items():
             write_atomically(out / name, content)
@@ -75,6 +86,7 @@ def compare(
             {
                 "studies": [front.to_dict() for front in fronts],
                 "against": [_as_dict(*one) for one in against],
+                "defences": [to_dict(answer) for answer in asked],
                 "plot": str(out / "pareto.html"),
             }
         )
@@ -88,9 +100,37 @@ def compare(
     for other, found, said in against:
         console.print(_differences_table(fronts[0].study, other, found))
         console.print(f"\n{said}", style="bold", markup=False, highlight=False, soft_wrap=True)
+    for answer in asked:
+        console.print(f"\n{answer.question}:", markup=False, highlight=False, soft_wrap=True)
+        console.print(answer.verdict, style="bold", markup=False, highlight=False, soft_wrap=True)
+    if asked:
+        console.print(f"\nThe numbers behind these are in {out / 'defences.md'}", highlight=False, soft_wrap=True)
     console.print(f"\nThe plot is {out / 'pareto.html'}")
     if record:
         console.print(f"In MLflow it is {place}", highlight=False, soft_wrap=True)
+
+
+def _rivalry(fronts: list[Front], directories: list[StudyDirectory], trials: list[list[TrialSummary]]) -> list[Answer]:
+    """Which defence is best at what; nothing where these are not studies of several defences of one network."""
+    from analysis.rivals import Rival, answers, is_of_rivals
+    from study.repeating.retrain import retrained_tables
+    from trainables.record import SCORES, read_scores
+
+    if len({directory.read_study_file().baseline for directory in directories}) > 1 or not is_of_rivals(fronts):
+        return []
+    rivals = []
+    for front, directory, own in zip(fronts, directories, trials, strict=True):
+        complete = [trial.trial for trial in own if trial.state == "complete"]
+        problems: list[str] = []
+        rivals.append(
+            Rival(
+                front=front,
+                tables={trial: read_scores(directory.trial(trial) / SCORES) for trial in complete},
+                retrained={trial: retrained_tables(directory, trial, problems) for trial in complete},
+            )
+        )
+        warn(dict.fromkeys(problems))
+    return answers(rivals)
 
 
 def _against(
