@@ -22,12 +22,16 @@ IMAGES = 12
 
 
 def write_study(
-    studies: Path, name: str = "written", *, baseline: str = "complete", ends: Sequence[str] = ("complete",) * 3
+    studies: Path,
+    name: str = "written",
+    *,
+    baseline: str = "complete",
+    ends: Sequence[str] = ("complete",) * 3,
+    defence: str = "nt",
 ) -> StudyDirectory:
     """A study whose baseline and trials ended as `baseline` and `ends` say (`""`: not yet)."""
-    study_file = load_study_file(
-        "hyperiqa", preset="smoke", overrides={"trials": max(1, len(ends)), "first_points": []}
-    )
+    overrides = {"trials": max(1, len(ends)), "first_points": [], "recipe": {"defence": defence}}
+    study_file = load_study_file("hyperiqa", preset="smoke", overrides=overrides)
     directory = create(studies, name, study_file)
     directory.write_split(split_rows())
     environment = {

@@ -58,7 +58,11 @@ COMMANDS = {
         panel=LOOK,
         examples=("front mine", "front mine --csv", "front mine --open"),
     ),
-    "compare": Command(module="compare", panel=LOOK, examples=("compare mine other --out comparison",)),
+    "compare": Command(
+        module="compare",
+        panel=LOOK,
+        examples=("compare mine other --out comparison", "compare nt trades adversarial_training"),
+    ),
     "report": Command(
         module="report",
         panel=LOOK,

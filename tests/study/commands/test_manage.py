@@ -181,6 +181,23 @@ def test_a_comparison_ends_in_a_verdict_with_intervals(nt: Command, study: Study
         assert (row["better"] is None) == (row["low"] <= 0 <= row["high"])
 
 
+def test_studies_of_several_defences_are_asked_which_is_best(nt: Command, study: StudyDirectory) -> None:
+    write_study(Path("studies"), "other", ends=("complete",) * 6, defence="trades")
+    code, out, error = nt("compare", "mine", "other")
+    assert code == 0, error
+    assert "At equal accuracy" in out and "Under the worst attack" in out and "At equal cost" in out
+    page, text = (Path("comparison") / name for name in ("pareto.html", "defences.md"))
+    asked = json.loads(nt("compare", "mine", "other", "--json")[1])["defences"]
+    assert len(asked) == 4
+    for answer in asked:
+        assert answer["verdict"] in out and answer["verdict"] in text.read_text(encoding="utf-8")
+    assert "Which defence is best" in page.read_text(encoding="utf-8")
+    assert {one["name"] for one in asked[0]["standings"]} == {"mine", "other (trades)"}
+    code, out, error = nt("report", "mine", "other", "--out", "report")
+    assert code == 0, error
+    assert "Which defence is best" in Path("report/report.html").read_text(encoding="utf-8")
+
+
 def test_a_retraining_goes_by_the_names_of_its_study(study: StudyDirectory) -> None:
     console = Console(file=io.StringIO(), width=200)
     progress = Progress(load_study_file("hyperiqa", preset="smoke"), summarise(study), console, names={"t000": "t017"})
