@@ -230,6 +230,15 @@ def _ingredients(rows: pd.DataFrame, base: str) -> tuple[Weighted, Numbers, Numb
         return resampling.mean, metrics.robustness_of_each(clean, attacked), norms
     if base == "mean_abs_change":
         return resampling.mean, np.abs(attacked - clean), norms
+    if base == "robustness_score":
+        each = metrics.robustness_of_each(clean / 100, attacked / 100, high=1.0, eps=metrics.BENCHMARK_EPS)
+        return resampling.mean, each, norms
+    if base == "absolute_gain":
+        return resampling.mean, attacked - clean, norms
+    if base == "relative_gain":
+        return resampling.mean, (attacked - clean) / (clean + 100), norms
+    if base in ("ssim", "psnr"):
+        return resampling.mean, rows[base].to_numpy(np.float64), norms
     if base == "rmse_attacked_relative":
         return resampling.relative_rmse, clean, attacked
     if base == "rmse_attacked_fitted":
@@ -245,4 +254,5 @@ def _range(name: str) -> tuple[float, float]:
     base = name.partition("/")[0]
     if base.startswith(("srocc", "plcc", "krocc")):
         return -1.0, 1.0
-    return (-math.inf if base == "r_robustness" else 0.0), math.inf
+    is_signed = base in ("r_robustness", "robustness_score", "absolute_gain", "relative_gain")
+    return (-math.inf if is_signed else 0.0), math.inf

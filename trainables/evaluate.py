@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.attacks.again import Again
 from trainables.attacks.base import Attack, CleanPass, clean_pass, undisturbed
 from trainables.attacks.constraint import round_to_8_bit
 from trainables.config import Precision
@@ -153,7 +154,10 @@ def _score_table(
                     else:
                         adversarial = next(replays[label]).images
                     seconds = _now(batch.images) - started
-                    found.append(_compare(model, batch.images, clean, adversarial, seconds, thorough))
+                    again = isinstance(attack, Again)
+                    found.append(
+                        _compare(model, batch.images, clean, adversarial, seconds, asks_again=again, thorough=thorough)
+                    )
     return _assemble(rows, np.concatenate(owners), of_clean, of_attack)
 
 
@@ -163,21 +167,31 @@ def _clean_pass_of(seen: Scorer, images: Tensor) -> CleanPass:
 
 
 def _compare(
-    model: Scorer, images: Tensor, clean: CleanPass, adversarial: Tensor, seconds: float, thorough: bool
+    model: Scorer,
+    images: Tensor,
+    clean: CleanPass,
+    adversarial: Tensor,
+    seconds: float,
+    *,
+    asks_again: bool,
+    thorough: bool,
 ) -> Columns:
     """What the record says about each view of a batch under one attack."""
     found = {
         "max_delta": _numbers((adversarial - images).abs().flatten(1).amax(1)),
         "seconds": np.full(len(images), seconds / len(images)),
+        "linear_change": _numbers((clean.gradient * (adversarial - images)).flatten(1).sum(1)),
     }
     with torch.no_grad():
-        score = clean.score if torch.equal(adversarial, images) else model(adversarial)
+        is_known = torch.equal(adversarial, images) and not asks_again
+        score = clean.score if is_known else model(adversarial)
         found["attacked_score"] = _finite(score, "attacked scores")
         if thorough:
             rounded = round_to_8_bit(adversarial)
             is_8_bit = torch.allclose(rounded, adversarial, rtol=0, atol=1e-6)
             found["attacked_score_8bit"] = _finite(score if is_8_bit else model(rounded), "8-bit scores")
             found["ssim"] = _numbers(ssim(images, adversarial))
+            found["psnr"] = _numbers(-10 * (adversarial - images).square().flatten(1).mean(1).log10())
     return found
 
 
@@ -192,7 +206,7 @@ def _assemble(
     described = rows[["image", "content", "split", "mos"]].reset_index(drop=True)
     parts = []
     for label, sides in of_attack.items():
-        columns: dict[str, Any] = {"attack": label, "attacked_score_8bit": np.nan, "ssim": np.nan}
+        columns: dict[str, Any] = {"attack": label, **dict.fromkeys(("attacked_score_8bit", "ssim", "psnr"), np.nan)}
         attacked = _furthest(clean["clean_score"], [_per_image(owners, batches, len(rows)) for batches in sides])
         parts.append(described.assign(**(columns | clean | attacked)))
     table = pd.concat(parts, ignore_index=True)

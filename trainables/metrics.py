@@ -22,6 +22,10 @@ FEWEST_TO_FIT = 5
 """Images: one more than the logistic has parameters."""
 
 
+BENCHMARK_EPS = 1e-6
+"""What the MSU benchmark adds to a score change, on 0..1, so that R stays finite."""
+
+
 def rmse(reference: ArrayLike, compared: ArrayLike) -> float:
     """Root mean squared difference, in score units; no logistic fit (S1)."""
     y, f = _pair(reference, compared)
@@ -97,6 +101,45 @@ def fitted_to(mos: ArrayLike, scores: ArrayLike) -> Callable[[ArrayLike], Scores
     except RuntimeError:
         return lambda values: np.full(np.shape(values), np.nan)
     return lambda values: logistic((np.asarray(values, dtype=np.float64) - centre) / spread, *fit)
+
+
+def absolute_gain(reference: ArrayLike, compared: ArrayLike) -> float:
+    """Mean signed change of the scores, in their unit: what an attack that raises scores has gained.
+
+    Source: the MSU benchmark (Antsiferova et al., AAAI 2024), whose scores are on 0..1: divide by 100 for its figure.
+    """
+    before, after = _pair(reference, compared)
+    return float(np.mean(after - before))
+
+
+def relative_gain(reference: ArrayLike, compared: ArrayLike, *, low: float = 0.0, high: float = 100.0) -> float:
+    """Mean signed change over one plus the score before, with scores brought to 0..1 (source: as `absolute_gain`).
+
+    The one keeps scores near 0 from counting without bound. low, high: the scale's ends, where the benchmark takes the
+    least and largest of its clean scores.
+    """
+    before, after = ((scores - low) / (high - low) for scores in _pair(reference, compared))
+    return float(np.mean((after - before) / (before + 1)))
+
+
+def robustness_score(reference: ArrayLike, compared: ArrayLike) -> float:
+    """R (S5) as the same benchmark computes it: on scores of 0..1, with 1e-6 added to the change, so never infinite."""
+    before, after = (scores / 100 for scores in _pair(reference, compared))
+    return r_robustness(before, after, high=1.0, eps=BENCHMARK_EPS)
+
+
+def integral_robustness(budgets: ArrayLike, values: ArrayLike) -> float:
+    """A measure averaged over attack budgets: the area under it, by trapezoids, over the range of the budgets.
+
+    After the Integral Robustness Score of Chistyakova et al. (Technologies 2024), which judges a model under several
+    perturbation sizes at once; with `values` of R at each budget, more is more robust. Raises ValueError for fewer than
+    two different budgets.
+    """
+    eps, measured = _pair(budgets, values)
+    order = np.argsort(eps)
+    if len(np.unique(eps)) != len(eps) or len(eps) < 2:
+        raise ValueError(f"an integral over budgets needs two or more different ones, got {eps.tolist()}")
+    return float(np.trapezoid(measured[order], eps[order]) / np.ptp(eps))
 
 
 def unchanged(reference: ArrayLike, compared: ArrayLike) -> int:

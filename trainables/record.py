@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,8 @@ from trainables.trust import read_regular
 
 CONTROL = "_control"
 """Ends the label of what an attack does without its model, such as the start of `perceptual`."""
+CHECK = "_check"
+"""Ends the label of an attack that is evidence for the audit (`audit.py`) and no result of its own."""
 SCORES = "scores.parquet"
 """The record's name in a trial's folder."""
 WEIGHTS = "model.safetensors"
@@ -29,9 +32,9 @@ WEIGHTS = "model.safetensors"
 START_WEIGHTS = "start.safetensors"
 """The baseline's weights before its last stage: where the other trials start when `init` is `baseline`."""
 
-VERSION = 2
-"""Raised when a column's meaning changes or one goes. Version 1 did not say where an image's views lie, and cut them by
-its name; readers take it as that and refuse other versions."""
+VERSION = 3
+"""Raised when a column comes, goes or changes its meaning. Version 1 did not say where an image's views lie, and cut
+them by its name; readers take it as that. Versions 1 and 2 lack `LATER`. Other versions are refused."""
 VIEWS = "views"
 """The view rule's key in a score table's metadata (`config.ViewRule`)."""
 
@@ -47,12 +50,16 @@ SCHEMA = pa.schema(
         pa.field("attacked_score_8bit", pa.float64()),
         pa.field("max_delta", pa.float64(), nullable=False),
         pa.field("ssim", pa.float64()),
+        pa.field("psnr", pa.float64()),
         pa.field("seconds", pa.float64(), nullable=False),
         pa.field("gradient_l1", pa.float64(), nullable=False),
+        pa.field("linear_change", pa.float64()),
     ],
     metadata={"nt_study_scores_version": str(VERSION)},
 )
 """The columns, in order; missing values are allowed where a cheap probe leaves something out."""
+LATER = ("psnr", "linear_change")
+"""Columns of version 3; a table without them has them as missing values."""
 
 _METADATA_KEY = b"nt_study_scores_metadata"
 _VERSION_KEY = b"nt_study_scores_version"
@@ -85,6 +92,11 @@ def check_weights(folder: Path) -> None:
         )
 
 
+def results_in(scores: pd.DataFrame) -> list[str]:
+    """Labels of a table's attacks, without those that are evidence for the audit alone."""
+    return [label for label in map(str, scores["attack"].unique()) if not label.endswith(CHECK)]
+
+
 def read_metadata(source: Path) -> dict[str, str]:
     """What a score table says beside its rows. ValueError where it cannot be read as one."""
     try:
@@ -98,11 +110,11 @@ def write_scores(target: Path | str | IO[bytes], frame: pd.DataFrame, metadata: 
     """Write a score table as Parquet; a path is replaced whole or not at all.
 
     metadata: what the rows do not say (trial, view rule, …), kept in the file. Raises ValueError for a frame that lacks
-    a column of `SCHEMA`, has another one, or holds values that a column does not take.
+    a column of `SCHEMA` other than `LATER`, has another one, or holds values that a column does not take.
     """
     _require_columns(frame.columns, "the frame")
     try:
-        table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
+        table = pa.Table.from_pandas(_with_later(frame), schema=SCHEMA, preserve_index=False)
     except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"the frame does not fit the score table's schema: {error}") from error
     table = table.replace_schema_metadata({**(SCHEMA.metadata or {}), _METADATA_KEY: json.dumps(dict(metadata))})
@@ -131,21 +143,27 @@ def read_scores(source: Path | str | IO[bytes]) -> pd.DataFrame:
         raise ValueError(f"{name} cannot be read as a score table: {error}") from error
     metadata = table.schema.metadata or {}
     version = metadata.get(_VERSION_KEY, b"none").decode()
-    if version not in ("1", str(VERSION)):
+    if version not in map(str, range(1, VERSION + 1)):
         raise ValueError(
-            f"{name} is a score table of version {version}, this program reads versions 1 and {VERSION}; "
+            f"{name} is a score table of version {version}, this program reads versions 1 to {VERSION}; "
             "evaluate the trial again to have it rewritten"
         )
     _require_columns(table.column_names, name)
-    frame = table.to_pandas()
+    frame = _with_later(table.to_pandas())
     said = {VIEWS: "by_name"} if version == "1" else {}
     frame.attrs.update(said | json.loads(metadata.get(_METADATA_KEY, b"{}")))
     return frame
 
 
+def _with_later(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame's columns in the schema's order, with missing values where `LATER` were not measured."""
+    missing = {column: np.nan for column in LATER if column not in frame}
+    return frame.assign(**missing)[SCHEMA.names]
+
+
 def _require_columns(columns: object, name: str) -> None:
     found = list(columns)  # type: ignore[call-overload]
-    missing = [column for column in SCHEMA.names if column not in found]
+    missing = [column for column in SCHEMA.names if column not in (*found, *LATER)]
     extra = [str(column) for column in found if column not in SCHEMA.names]
     if missing or extra:
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(extra)}"] * bool(extra)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from study.export.seen import Seen
+    from trainables.attacks import Suite
     from trainables.data.image_set import ImageSet
 
 UNAWARE = "these attacks do not know the defence, and an attacker may"
@@ -83,7 +84,7 @@ def attack(
     from trainables.devices import usable_device
     from trainables.evaluate import evaluate
     from trainables.files import default_cache_dir
-    from trainables.objectives import measure
+    from trainables.objectives import measure, worst_case
     from trainables.record import write_scores
     from trainables.suite import prepare_suite
     from trainables.wrappers.base import DefendedScorer
@@ -131,8 +132,10 @@ def attack(
         write_scores(out, scores, about)
     found = {label: measure(scores, part, attack=label) for label in scores["attack"].unique()}
     not_aware = None if unaware is None else {label: measure(unaware, part, attack=label) for label in found}
+    worst, integral = worst_case(scores, part), _integral(chosen, found)
     if as_json:
         facts: dict[str, Any] = {"checkpoint": str(checkpoint), "data": data, "part": part, "attacks": found}
+        facts |= {"worst": worst.__dict__, "integral_robustness": integral}
         if wrapper is not None:
             facts |= {"defence": defence, "no_result": {"why": UNAWARE, "attacks": not_aware}}
         if bounds is not None:
@@ -141,6 +144,9 @@ def attack(
         return
     before = f"{checkpoint} behind {defence}" if defence else str(checkpoint)
     _print(found, not_aware, f"{before} on {len(attacked)} {part} images of {data}")
+    print(worst)
+    for labels, value in integral.items():
+        print(f"integral robustness over the budgets of {labels}: R {value:.3f}")
     if bounds is not None:
         print(bounds.describe())
 
@@ -163,6 +169,19 @@ def _divided(images: ImageSet, seen: Seen | None, split: str | None, seed: int) 
     if split is not None:
         raise StudyError(f"the model's study has split {images.spec} already; drop --split")
     return locate(seen.split[seen.split["sha256"].isin(images.table["sha256"])], images.table, spec=images.spec)
+
+
+def _integral(chosen: Suite, found: dict[str, dict[str, float]]) -> dict[str, float]:
+    """R averaged over the budgets of attacks that differ in `eps` alone: their labels -> the average."""
+    from analysis.attack_series import series_over
+    from trainables.metrics import integral_robustness
+
+    return {
+        ", ".join(labels): integral_robustness(
+            [float(chosen[label]["eps"]) for label in labels], [found[label]["robustness_score"] for label in labels]
+        )
+        for labels in series_over(chosen, "eps")
+    }
 
 
 def _print(found: dict[str, dict[str, float]], unaware: dict[str, dict[str, float]] | None, title: str) -> None:

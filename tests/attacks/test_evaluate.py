@@ -47,6 +47,8 @@ def test_rows_say_what_a_hand_made_evaluation_says() -> None:
     np.testing.assert_allclose(found["attacked_score_8bit"], on_file, rtol=1e-5)
     np.testing.assert_allclose(found["gradient_l1"], gradient_l1(MODEL, images), rtol=1e-4)
     np.testing.assert_allclose(found["ssim"], ssim(images, adversarial), rtol=1e-5)
+    error = (images - adversarial).double().square().mean((1, 2, 3))
+    np.testing.assert_allclose(found["psnr"], 10 * np.log10(1 / error), rtol=1e-5)
     np.testing.assert_allclose(found["max_delta"], 0.005, rtol=1e-4)
     assert (found["seconds"] > 0).all()
     for column in ("image", "content", "split", "mos"):
@@ -160,7 +162,9 @@ def test_ready_made_adversaries_are_cut_where_the_clean_images_are() -> None:
 
 def test_the_probe_and_clean_scores_agree_with_the_full_evaluation(tmp_path: Path) -> None:
     full = evaluate(MODEL, LEVELS, ROWS, {"fgsm": FGSM})
-    assert probe(MODEL, LEVELS, ROWS, FGSM) == pytest.approx(measure(full, "test"))
+    complete = measure(full, "test")
+    left_out = {name: complete.pop(name) for name in ("ssim", "psnr")}
+    assert left_out["psnr"] > 40 and probe(MODEL, LEVELS, ROWS, FGSM) == pytest.approx(complete)
     np.testing.assert_allclose(clean_scores(MODEL, LEVELS, ROWS, batch_size=3), full["clean_score"], rtol=1e-5)
     write_scores(tmp_path / "scores.parquet", full, {})
     assert measure(read_scores(tmp_path / "scores.parquet"), "test") == measure(full, "test")
@@ -236,3 +240,38 @@ def test_both_directions_are_judged_by_the_image_not_by_its_views() -> None:
     pd.testing.assert_series_equal(change["two_sided"], further, check_names=False)
     seconds = table["seconds"].unstack("attack")
     assert seconds["two_sided"].mean() > seconds["up"].mean()
+
+
+def test_a_linear_score_changes_as_the_gradient_foretells() -> None:
+    """`linear_change` is the gradient times the change, so a linear model's own change, under any attack."""
+
+    class Linear(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = torch.nn.Parameter(torch.randn(3, 24, 24, generator=torch.Generator().manual_seed(0)))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return 0.01 * (inputs * self.weights).sum((1, 2, 3))
+
+    model = small_scorer()
+    model.network = Linear()
+    table = evaluate(model, LEVELS, ROWS, {name: create_attack(name, eps=0.1) for name in ("fgsm", "noise", "square")})
+    change = table["attacked_score"] - table["clean_score"]
+    assert change.abs().mean() > 1
+    np.testing.assert_allclose(table["linear_change"], change, atol=1e-3)
+
+
+def test_an_image_can_be_scored_again() -> None:
+    """A model that counts its passes into its score is caught by no attack, and by a second look at the same image."""
+
+    class Counting(torch.nn.Module):
+        calls = 0
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return inputs.mean((1, 2, 3)) + self.calls
+
+    model = small_scorer()
+    model.network = Counting()
+    table = evaluate(model, LEVELS, ROWS, {"again": create_attack("again")})
+    assert (table["attacked_score"] > table["clean_score"]).all() and (table["max_delta"] == 0).all()

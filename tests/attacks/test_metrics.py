@@ -118,3 +118,21 @@ def test_the_fit_to_mos_undoes_a_monotone_change_of_the_scale() -> None:
     np.testing.assert_allclose(squashed(3 * logits + 7), fitted(logits), atol=1e-3)
     assert (np.diff(fitted(np.linspace(-9, 9, 50))) >= 0).all()
     assert np.isnan(metrics.fitted_to(mos, np.full(200, 40.0))(mos)).all(), "constant scores have no map"
+
+
+def test_the_benchmark_s_measures_by_hand() -> None:
+    """Two images, 20 -> 40 and 80 -> 70: MSU's scores are on 0..1, so gains of .2 and -.1 over 1.2 and 1.8."""
+    before, after = [20.0, 80.0], [40.0, 70.0]
+    assert metrics.absolute_gain(before, after) == pytest.approx((20 - 10) / 2)
+    assert metrics.relative_gain(before, after) == pytest.approx((0.2 / 1.2 - 0.1 / 1.8) / 2)
+    by_hand = (math.log10(0.8 / (0.2 + 1e-6)) + math.log10(0.8 / (0.1 + 1e-6))) / 2
+    assert metrics.robustness_score(before, after) == pytest.approx(by_hand)
+    assert metrics.robustness_score(before, before) == pytest.approx(math.log10(0.8 / 1e-6))
+
+
+def test_an_integral_over_budgets_by_hand() -> None:
+    """R of 3, 2 and 1 at budgets 1, 2 and 4, in any order: trapezoids of 2.5 and 3 over a range of 3."""
+    assert metrics.integral_robustness([4, 1, 2], [1, 3, 2]) == pytest.approx((2.5 + 3) / 3)
+    for budgets in ([0.005], [0.005, 0.005]):
+        with pytest.raises(ValueError, match="two or more different ones"):
+            metrics.integral_robustness(budgets, [1.0] * len(budgets))

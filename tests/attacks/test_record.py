@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainables import metrics
-from trainables.objectives import OBJECTIVES, measure, objective
+from trainables.objectives import OBJECTIVES, measure, objective, worst_case
 from trainables.record import SCHEMA, read_scores, write_scores
 
 
@@ -38,8 +38,10 @@ def made_up_scores(attacks: dict[str, float], splits: tuple[str, ...] = ("test",
                         "attacked_score_8bit": np.nan,
                         "max_delta": 0.005,
                         "ssim": 0.99,
+                        "psnr": 46.0,
                         "seconds": 0.01,
                         "gradient_l1": random.uniform(100, 200, count),
+                        "linear_change": strength,
                     }
                 )
             )
@@ -65,6 +67,19 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_columns_have_the_schemas_types_in_the_file(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.parquet", SCORES[SCHEMA.names[::-1]], {})
     assert pq.read_schema(tmp_path / "scores.parquet").remove_metadata().equals(SCHEMA.remove_metadata())
+
+
+def test_a_table_of_an_older_version_lacks_what_came_later(tmp_path: Path) -> None:
+    older = SCORES.drop(columns=["psnr", "linear_change"])
+    metadata = {"nt_study_scores_version": "2"}
+    pq.write_table(
+        pa.Table.from_pandas(older, preserve_index=False).replace_schema_metadata(metadata), tmp_path / "2.parquet"
+    )
+    found = read_scores(tmp_path / "2.parquet")
+    assert list(found.columns) == SCHEMA.names and found[["psnr", "linear_change"]].isna().all(axis=None)
+    pd.testing.assert_frame_equal(found[older.columns], older, check_dtype=False)
+    write_scores(tmp_path / "3.parquet", pd.concat([found, SCORES]), {})
+    assert read_scores(tmp_path / "3.parquet")["psnr"].notna().sum() == len(SCORES)
 
 
 def test_a_failed_write_leaves_the_old_table(tmp_path: Path) -> None:
@@ -101,7 +116,7 @@ def test_other_files_are_not_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="version none"):
         read_scores(path)
     pq.write_table(table.replace_schema_metadata({"nt_study_scores_version": "99"}), path)
-    with pytest.raises(ValueError, match=r"version 99, this program reads versions 1 and 2"):
+    with pytest.raises(ValueError, match=r"version 99, this program reads versions 1 to 3"):
         read_scores(path)
     pq.write_table(table.drop(["attack"]).replace_schema_metadata(SCHEMA.metadata), path)
     with pytest.raises(ValueError, match="lacks attack"):
@@ -117,6 +132,10 @@ def test_metrics_compare_what_their_names_say() -> None:
     assert found["rmse_attacked"] == metrics.rmse(clean, attacked)
     assert found["r_robustness"] == metrics.r_robustness(clean, attacked) != metrics.r_robustness(attacked, clean)
     assert found["plcc_mos_attacked"] == metrics.plcc(mos, attacked)
+    assert found["absolute_gain"] == pytest.approx((attacked - clean).mean())
+    assert found["relative_gain"] == metrics.relative_gain(clean, attacked)
+    assert found["robustness_score"] == metrics.robustness_score(clean, attacked)
+    assert (found["ssim"], found["psnr"]) == pytest.approx((0.99, 46.0))
     assert found["mean_abs_change"] == pytest.approx((attacked - clean).abs().mean())
     assert found["gradient_l1"] == pytest.approx(rows["gradient_l1"].mean())
     assert set(OBJECTIVES) <= set(found)
@@ -131,6 +150,24 @@ def test_other_attacks_are_named_by_a_suffix() -> None:
     for name in found:
         assert objective(name).name == name
     assert found["srocc"] == of_uap["srocc"]
+
+
+def test_the_worst_case_is_taken_image_by_image() -> None:
+    """Two attacks that each move another image: together they are worse than either."""
+    table = made_up_scores({"fgsm": 0.0, "down": 0.0, "eps_check": 50.0}, ("test",), count=4)
+    for label, image, change in (("fgsm", "test0", 6.0), ("down", "test1", -8.0), ("down", "test0", 5.0)):
+        is_it = (table["attack"] == label) & (table["image"] == image)
+        table.loc[is_it, "attacked_score"] = table.loc[is_it, "clean_score"] + change
+    worst = worst_case(table, "test")
+    assert worst.rmse_attacked == pytest.approx(math.sqrt((6**2 + 8**2) / 4))
+    assert worst.shares == {"fgsm": 0.75, "down": 0.25}, "images that nothing moves fall to the first"
+    assert str(worst) == "worst of 2 attacks for each image: RMSE 5.000 (fgsm 75%, down 25%)"
+    assert (
+        measure(table, "test")["rmse_attacked_worst"] == worst.rmse_attacked > measure(table, "test")["rmse_attacked"]
+    )
+    assert measure(table, "test", worst_of=["fgsm"])["rmse_attacked_worst"] == pytest.approx(math.sqrt(6**2 / 4))
+    with pytest.raises(ValueError, match="no rows of split 'test' and any of kor"):
+        worst_case(table, "test", over=["kor"])
 
 
 def test_splits_are_kept_apart() -> None:

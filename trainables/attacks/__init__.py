@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from trainables.attacks.again import Again
 from trainables.attacks.apgd import AutoPgd
 from trainables.attacks.base import Attack
 from trainables.attacks.iterative import Iterative
@@ -28,6 +29,7 @@ ATTACKS: dict[str, tuple[Callable[..., Attack], Mapping[str, Any]]] = {
     "noise": (Noise, {}),
     "apgd": (AutoPgd, {}),
     "square": (Square, {}),
+    "again": (Again, {}),
     "transfer": (Transfer, {}),
 }
 """Name -> the attack's class and the parameters in which the name differs from the class's defaults."""
