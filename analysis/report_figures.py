@@ -27,6 +27,7 @@ from analysis.figures.trials import parallel_panel, sweep_panels
 from analysis.front import Front, TrialPoint
 from trainables.names import as_file_name
 from trainables.objectives import DEFAULT_ATTACK, measure
+from trainables.record import results_in
 
 SPLIT = "test"
 """Choices were made on validation; what is reported is test."""
@@ -178,7 +179,7 @@ def _sweep_figures(result: StudyResult) -> list[Figure]:
 
 def _score_figures(result: StudyResult, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
     study = result.front.study
-    attacks = sorted(set.intersection(*(set(table["attack"]) for table in tables.values())))
+    attacks = sorted(set.intersection(*(set(results_in(table)) for table in tables.values())))
     series = [labels for parameter in ("steps", "eps", "loss") for labels in series_over(result.attacks, parameter)]
     graded = {label for labels in series for label in labels}  # these have figures and tables of their own
     single = [attack for attack in attacks if attack not in graded]

@@ -18,7 +18,7 @@ from analysis.labels import number, title
 from analysis.metrics import LEVEL, Interval, Sample, sample
 from analysis.verdicts import better
 from trainables.objectives import objective
-from trainables.record import CONTROL
+from trainables.record import CONTROL, results_in
 
 SPLIT = "test"
 GIVEN_UP = 0.02
@@ -242,9 +242,9 @@ def _answer(question: str, name: str, picked: Picked) -> Answer | None:
 
 
 def _common_attacks(picked: Picked) -> list[str]:
-    """What every chosen model was measured under, controls left out."""
+    """What every chosen model was measured under, controls and the audit's checks left out."""
     tables = [table for rival, point in picked for table in (rival.tables[point.trial], *rival.seeds_of(point))]
-    found = set.intersection(*({*table["attack"].unique()} for table in tables))
+    found = set.intersection(*({*results_in(table)} for table in tables))
     return sorted(attack for attack in found if not attack.endswith(CONTROL))
 
 

@@ -20,7 +20,7 @@ from analysis.paper import ATTACKS, printed
 from analysis.verdicts import better
 from trainables.metrics import unchanged
 from trainables.objectives import DEFAULT_ATTACK
-from trainables.record import CONTROL
+from trainables.record import CONTROL, results_in
 
 CLEAN_METRICS = ("rmse", "srocc", "plcc", "krocc")
 ATTACK_TABLES = {"2": "rmse", "3": "srocc", "S4": "krocc", "S5": "plcc", "S6": "r_robustness"}
@@ -59,8 +59,8 @@ class Pair:
 
     @cached_property
     def attacks(self) -> tuple[str, ...]:
-        """The attacks that every score table holds, the paper's first, then the others by name."""
-        held = set.intersection(*(set(table["attack"].unique()) for table in (*self.without, *self.nt)))
+        """The attacks that every score table holds, the paper's first, then the others by name; no audit's checks."""
+        held = set.intersection(*(set(results_in(table)) for table in (*self.without, *self.nt)))
         return (*(attack for attack in ATTACKS if attack in held), *sorted(held - set(ATTACKS)))
 
 

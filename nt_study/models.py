@@ -79,7 +79,8 @@ def attack(model: Score, images: Tensor, name: str = "fgsm", *, mos: ArrayLike |
 
     model: any PyTorch module or function, (N, 3, H, W) in [0, 1] -> (N,) or (N, 1) scores in [0, 100]; it is attacked
     in evaluation mode and left as it was. images: float (N, 3, H, W) in [0, 1]; each is attacked by itself. name:
-    "fgsm", "ifgsm", "apgd", "perceptual", "noise", "kor", "uap" or "transfer". mos: (N,) in [0, 100], where known.
+    "fgsm", "ifgsm", "apgd", "square", "perceptual", "noise", "kor", "uap", "transfer" or "again". mos: (N,) in
+    [0, 100], where known.
     params: the attack's own, as in `eps=8 / 255, steps=10`; by default the paper's (eps 0.005 in [0, 1] pixel units).
     ValueError for an unknown attack or parameter, for values out of range, and for a model that does not return scores.
     """
@@ -122,8 +123,8 @@ def measure(table: pd.DataFrame, split: str = "test", attack: str = DEFAULT_ATTA
 def audit(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """Reasons to doubt the robustness that a score table shows; a row each, and none if all is well.
 
-    `attack` moved scores `ratio` times as far as the one-step attack, where up to `limit` is believable; `message` says
-    what that means, such as masked gradients. Attacks worth having in the table: "fgsm,ifgsm,apgd,noise". ValueError
+    `rule` is broken by `attack`: `ratio` was measured where up to `limit` is believable; `message` says of what.
+    Attacks worth having in the table: "fgsm,ifgsm,apgd,noise,square,again,fgsm:eps=0.0005" (docs/audit.md). ValueError
     where the table has no rows of the split and of "fgsm".
     """
     flags = auditing.audit(table, split)

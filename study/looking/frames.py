@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SPLITS = ("validation", "test")
 MADE = ("trial", "kind", "state", "lam", "step_size")
 POINT = ("trial", "kind", "role", "lam", "step_size", "parents", "weight")
-FLAG = ("trial", "attack", "ratio", "limit", "message")
+FLAG = ("trial", "rule", "attack", "ratio", "limit", "message")
 
 
 def trials_frame(trials: Iterable[TrialSummary]) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def front_frame(found: Front) -> pd.DataFrame:
 
 
 def audit_frame(found: Mapping[str, Iterable[Flag]]) -> pd.DataFrame:
-    """A row for every reason to doubt a trial's robustness: `trial`, `attack`, `ratio`, `limit`, `message`."""
+    """A row for every reason to doubt a trial's robustness: `trial`, `rule`, `attack`, `ratio`, `limit`, `message`."""
     return _frame([{"trial": trial, **vars(flag)} for trial, flags in found.items() for flag in flags], FLAG)
 
 

@@ -23,6 +23,8 @@ SCORED = 24
 """Views that are scored and attacked for the timing."""
 PASSES = 2
 """Gradient passes that an iterated attack's cost is timed over."""
+QUERIES_PER_PASS = 3
+"""Scores that cost as much as a score and its gradient."""
 MADE_ELSEWHERE = ("transfer", "uap", "kor")
 """Attacks of the suite whose images are made once for all trials, on other models; that is not forecast."""
 
@@ -166,4 +168,5 @@ def _passes(attack: dict[str, Any]) -> int:
         return 1
     given = {key: parameter.default for key, parameter in parameters_of(name).items()} | dict(ATTACKS[name][1]) | attack
     steps, restarts = (given.get(key, 1) for key in ("steps", "restarts"))
-    return int(steps) * int(restarts)
+    sides = 2 if given.get("direction") == "two_sided" else 1
+    return sides * (int(steps) * int(restarts) + int(given.get("queries", 0)) // QUERIES_PER_PASS)

@@ -2,92 +2,138 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from small_models import noisy_gradients, rows_of, small_scorer, trained_scorer
-from torch import Tensor
-from torch.autograd.function import FunctionCtx
+from small_models import noisy_gradients, pixels, rows_of, trained_scorer
 
+from benchmarks.audit.masks import MASKS, flipped
 from trainables.attacks import create_attack
 from trainables.attacks.base import Attack
-from trainables.audit import audit
+from trainables.audit import Flag, audit
 from trainables.evaluate import evaluate
-from trainables.models.scorer import Scorer
 from trainables.views import Images
 
 LEVELS, QUALITY = noisy_gradients(32, seed=21)
 HONEST = trained_scorer()
 
 
-class RandomBackward(torch.autograd.Function):
-    """The identity whose gradient is chance: a defence that only looks like one."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, images: Tensor) -> Tensor:
-        return images.clone()
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        return torch.randn(gradients[0].shape, generator=generator)
+NAMES = {"wide_check": "ifgsm", "wider_check": "ifgsm", "slope_check": "fgsm"}
 
 
-class Masked(torch.nn.Module):
-    def __init__(self, network: torch.nn.Module, mask: Any) -> None:
-        super().__init__()
-        self.network = network
-        self.mask = mask
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.network(self.mask(inputs))
-
-
-def masked_scorer(mask: Any) -> Scorer:
-    model = small_scorer()
-    model.load_state_dict(HONEST.state_dict())
-    model.network = Masked(model.network, mask)
-    return model
-
-
-def audited(model: Scorer, **more: Any) -> tuple[pd.DataFrame, list[str]]:
+@cache
+def table_of(mask: str | None) -> pd.DataFrame:
+    """The honest or masked model's score table under what a suite has for the audit."""
+    model = MASKS[mask](HONEST) if mask else HONEST
     darker = (LEVELS.astype(int) - 10).clip(0).astype("uint8")
     attacks: dict[str, Attack | Images] = {
         "fgsm": create_attack("fgsm"),
         "noise": create_attack("noise"),
         "ifgsm10": create_attack("ifgsm", alpha=0.001),
         "apgd": create_attack("apgd", steps=10, restarts=2),
+        "square": create_attack("square", queries=40),
         "transfer": create_attack("transfer", source=HONEST),
         "uap": darker,
+        "again": create_attack("again"),
+        "slope_check": create_attack("fgsm", eps=5e-4),
+        "wide_check": create_attack("ifgsm", eps=0.05, alpha=0.01),
+        "wider_check": create_attack("ifgsm", eps=0.3, alpha=0.06),
     }
-    table = evaluate(model, LEVELS, rows_of(QUALITY), attacks)
-    return table, [flag.attack for flag in audit(table, "test", **more)]
+    torch.manual_seed(0)  # for the masks that draw
+    return evaluate(model, LEVELS, rows_of(QUALITY), attacks)
 
 
-def test_an_honest_model_is_not_flagged() -> None:
-    _, flagged = audited(HONEST)
-    assert flagged == []
+def audited(mask: str | None = None, **more: Any) -> tuple[pd.DataFrame, list[Flag]]:
+    table = table_of(mask).copy()
+    return table, audit(table, "test", names=NAMES, **more)
 
 
-def test_a_random_gradient_is_flagged_by_noise_and_transferred_images() -> None:
-    table, flagged = audited(masked_scorer(RandomBackward.apply))
-    assert {"noise", "transfer"} <= set(flagged)
-    messages = {flag.attack: flag.message for flag in audit(table, "test")}
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_honest_model_is_not_flagged(seed: int) -> None:
+    _, flags = audited(seed=seed)
+    assert flags == []
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_masked_model_is_flagged(mask: str) -> None:
+    _, flags = audited(mask)
+    assert flags, mask
+
+
+@pytest.mark.parametrize(
+    ("mask", "rule"),
+    [
+        ("sign flipped at 20 %", "small step"),
+        ("random gradient", "noise"),
+        ("random gradient", "no gradient needed"),
+        ("scores in steps of 2", "zero gradient"),
+        ("scores in steps of 2, straight-through", "small step"),
+        ("chance of 2 points on scores", "scored again"),
+        ("chance of 1 point, derived from the image", "small step"),
+        ("JPEG in front, no gradient", "zero gradient"),
+    ],
+)
+def test_a_mask_breaks_the_rule_that_was_made_for_it(mask: str, rule: str) -> None:
+    _, flags = audited(mask)
+    assert rule in {flag.rule for flag in flags}, [flag.message for flag in flags]
+
+
+def test_a_masked_gradient_changes_no_score() -> None:
+    images = pixels(LEVELS)
+    for share in (0.1, 0.5):
+        assert torch.equal(flipped(share)(HONEST)(images), HONEST(images))
+
+
+def test_one_s_own_words_say_what_was_seen() -> None:
+    _, flags = audited("random gradient")
+    messages = {flag.attack: flag.message for flag in flags}
     assert "random noise does nearly as well" in messages["noise"]
+    assert "it needs no gradient of the model and moves scores" in messages["transfer"]
 
 
-def test_a_zero_gradient_is_flagged() -> None:
-    """Rounding inside the model: FGSM finds no direction at all, and images from elsewhere still work."""
-    _, flagged = audited(masked_scorer(lambda inputs: (inputs * 1000).round() / 1000))
-    assert "fgsm" in flagged
-    assert "transfer" in flagged
+def test_a_wider_budget_has_to_move_scores_further() -> None:
+    """As if the attack lost its way: under a budget that spoils images it moves nothing."""
+    table, _ = audited()
+    is_wide = table["attack"].isin(("wide_check", "wider_check"))
+    table.loc[is_wide, "attacked_score"] = table["clean_score"] + 0.1
+    found = {flag.attack: flag.message for flag in audit(table, "test", names=NAMES) if flag.rule == "wider budget"}
+    assert "moves scores less" in found["wide_check"] and "the attack is led astray" in found["wider_check"]
+
+
+def test_scores_may_not_move_much_further_than_the_gradient_foretells() -> None:
+    """As on a plateau, whose gradient is small at the clean image alone."""
+    table, _ = audited()
+    flatter = table.assign(linear_change=0.3 * table["linear_change"])
+    flags = audit(flatter[flatter["attack"] == "fgsm"], "test")
+    assert [flag.rule for flag in flags] == ["beyond linear"]
+    assert "its norm is no measure of robustness" in flags[0].message
+
+
+def test_photographs_are_resampled_with_all_their_versions() -> None:
+    """Eight photographs of four versions each: two that misbehave are a chance of the draw, not eight witnesses."""
+    table, _ = audited()
+    photographs = table["image"].str.removesuffix(".png").astype(int) // 4
+    is_odd = (table["attack"] == "noise") & (photographs < 2)
+    of_fgsm = (table["attacked_score"] - table["clean_score"])[table["attack"] == "fgsm"].abs().mean()
+    table.loc[is_odd, "attacked_score"] = table["clean_score"] + 6 * of_fgsm
+    by_image = table.assign(content=table["image"])
+    by_photograph = table.assign(content=photographs.astype(str))
+    assert "noise" in {flag.rule for flag in audit(by_image, "test", names=NAMES)}
+    assert "noise" not in {flag.rule for flag in audit(by_photograph, "test", names=NAMES)}
+
+
+def test_an_older_table_is_judged_by_what_it_has() -> None:
+    table, _ = audited("random gradient")
+    older = table.assign(linear_change=float("nan"))
+    assert {"noise", "no gradient needed"} <= {flag.rule for flag in audit(older, "test", names=NAMES)}
 
 
 def test_more_budget_is_not_mistaken_for_masking() -> None:
     """Fifty times the budget moves an honest score much further than FGSM did, and proves nothing."""
-    table, _ = audited(HONEST)
+    table, _ = audited()
     strong = create_attack("fgsm", eps=0.1, alpha=0.1)
     stronger = evaluate(HONEST, LEVELS, rows_of(QUALITY), {"uap": strong})
     table = pd.concat([table[table["attack"] == "fgsm"], stronger])
@@ -97,13 +143,13 @@ def test_more_budget_is_not_mistaken_for_masking() -> None:
 
 
 def test_labels_can_be_named() -> None:
-    table, _ = audited(masked_scorer(RandomBackward.apply))
+    table, _ = audited("random gradient")
     renamed = table.replace({"attack": {"noise": "control"}})
     assert "control" not in [flag.attack for flag in audit(renamed, "test")]
     assert "control" in [flag.attack for flag in audit(renamed, "test", names={"control": "noise"})]
 
 
 def test_the_claim_must_be_in_the_table() -> None:
-    table, _ = audited(HONEST)
+    table, _ = audited()
     with pytest.raises(ValueError, match="attack 'fgsm' to audit"):
         audit(table[table["attack"] != "fgsm"], "test")
