@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
-import plotly.offline
 
+from analysis.figures.bundle import plotly_scripts
 from analysis.figures.images import as_img, example_grid
 from analysis.figures.pareto import front_sentence
 from analysis.figures.screen import to_plotly
@@ -36,19 +36,47 @@ def report_page(
     drawn = [*shared, *(figure for own in figures for figure in own)]
     places = iter([_figure(figure, position) for position, figure in enumerate(drawn)])
     names = html.escape(", ".join(result.front.study for result in results))
-    body = ["<h1>NT Study report</h1>", *(next(places) for _ in shared)]
-    body += [_study(result, [next(places) for _ in own]) for result, own in zip(results, figures, strict=True)]
-    body += [from_markdown(account), "<h2>Tables</h2>", *([as_html(table) for table in tables] or [NO_TABLES])]
+    together = [next(places) for _ in shared]
+    studies = [_study(result, [next(places) for _ in own]) for result, own in zip(results, figures, strict=True)]
+    printed = [_folded(f"Table {table.key}. {table.caption}", as_html(table)) for table in tables] or [NO_TABLES]
+    sections = [
+        ("Findings", "\n".join([_account(account), *together])),
+        *((result.front.study, study) for result, study in zip(results, studies, strict=True)),
+        ("Tables", "\n".join(printed)),
+    ]
+    body = ["<h1>NT Study report</h1>", _contents([name for name, _ in sections])]
+    body += [_section(place, name, text) for place, (name, text) in enumerate(sections)]
     plots = [json.loads(to_plotly(figure.panels, 1, PANEL_HEIGHT).to_json()) for figure in drawn]
     content = {
         "TITLE": names,
         "BODY": "\n".join(body),
         # "</script>" inside a JSON string would end the script that holds it.
         "DATA": json.dumps(plots, allow_nan=False).replace("<", "\\u003c"),
-        "PLOTLY": plotly.offline.get_plotlyjs(),
+        "PLOTLY": plotly_scripts(),
     }
     template = files("analysis").joinpath("report_page.html").read_text(encoding="utf-8")
     return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], template)
+
+
+def _contents(names: Sequence[str]) -> str:
+    links = "".join(f'<li><a href="#part-{place}">{html.escape(name)}</a></li>' for place, name in enumerate(names))
+    return f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
+
+
+def _section(place: int, name: str, text: str) -> str:
+    return f'<section id="part-{place}">\n<h2>{html.escape(name)}</h2>\n{text}\n</section>'
+
+
+def _folded(title: str, content: str) -> str:
+    """What is long and looked for by its title; the page opens it for printing."""
+    return f"<details><summary>{html.escape(title)}</summary>\n{content}\n</details>"
+
+
+def _account(text: str) -> str:
+    """The findings: their summary, and each claim's cases folded below its statement."""
+    summary, *claims = text.split("\n## ")
+    titled = [claim.partition("\n") for claim in claims]
+    return "\n".join([from_markdown(summary), *(_folded(name, from_markdown(cases)) for name, _, cases in titled)])
 
 
 def _study(result: StudyResult, figures: Sequence[str]) -> str:
@@ -61,14 +89,13 @@ def _study(result: StudyResult, figures: Sequence[str]) -> str:
     )
     return "\n".join(
         [
-            f"<h2>{html.escape(front.study)}</h2>",
             f"<p>{html.escape(' '.join(filter(None, [result.about, front_sentence(front)])))}</p>",
             partial,
             _front_table(front),
             dial(front),
-            *figures,
-            _examples(result),
             _verdicts(result),
+            *figures[:1],
+            _folded(f"{len(figures) - 1} more figures", "\n".join([*figures[1:], _examples(result)])),
             _reproduction(result),
         ]
     )
@@ -76,19 +103,23 @@ def _study(result: StudyResult, figures: Sequence[str]) -> str:
 
 def _front_table(front: Front) -> str:
     names = front.shown_metrics
-    head = ["trial", "λ", "h", *(f"{title(name)}, {split}" for split in ("validation", "test") for name in names), ""]
+    measured = [f"{title(name)}, {split}" for split in ("validation", "test") for name in names]
+    head = ["trial", "λ", "h", *measured, "role"]
     rows = []
     for point in front.shown:
         values = [number(of.get(name)) for of in (point.validation, point.test) for name in names]
         cells = [*point.lam_and_h, *values, ", ".join(front.roles(point))]
-        rows.append(_row(point.trial, cells))
+        rows.append(_row(point.trial, cells, head[1:]))
     heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     body = "\n".join(rows)
     return f'<div class="wide short"><table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
 
 
-def _row(label: str, cells: Sequence[str]) -> str:
-    values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+def _row(label: str, cells: Sequence[str], names: Sequence[str]) -> str:
+    """A row whose cells know their column's name: on a phone they stand below each other."""
+    values = "".join(
+        f'<td data-name="{html.escape(name)}">{html.escape(cell)}</td>' for name, cell in zip(names, cells, strict=True)
+    )
     return f'<tr><th scope="row">{html.escape(label)}</th>{values}</tr>'
 
 

@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
-import plotly.offline
-
+from analysis.figures.bundle import plotly_scripts
 from analysis.figures.panel import INK, PALETTE, Layer, Line, Panel, Points, Symbol
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.figures.scale import scale_over
@@ -108,7 +107,7 @@ def pareto_html(*fronts: Front, below: str = "") -> str:
     """The interactive page of one study or several: hover, click for all metrics, switch between validation and test.
 
     below: HTML to show under the plot.
-    Self-contained (about 5 MB, plotly included): works offline and in a frame that allows scripts and nothing else.
+    Self-contained (plotly included, half a megabyte): works offline and in a frame that allows nothing but scripts.
     """
     plots = {split: to_plotly(front_panels(fronts, split), height=520) for split in _splits(fronts)}
     data = {
@@ -123,7 +122,7 @@ def pareto_html(*fronts: Front, below: str = "") -> str:
         "SUMMARY": html.escape(" ".join(front_sentence(front) for front in fronts)),
         # "</script>" inside a JSON string would end the script that holds it.
         "DATA": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
-        "PLOTLY": plotly.offline.get_plotlyjs(),
+        "PLOTLY": plotly_scripts(),
     }
     template = files("analysis").joinpath("pareto_page.html").read_text(encoding="utf-8")
     return re.sub("@([A-Z]+)@", lambda mark: content[mark[1]], template)

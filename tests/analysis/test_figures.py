@@ -1,3 +1,5 @@
+import gzip
+import hashlib
 import io
 from typing import Any
 
@@ -5,9 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 from PIL import Image
+from plotly.offline import get_plotlyjs_version
 from score_tables import score_table
 
-from analysis.figures import images, scores, trials
+from analysis.figures import bundle, images, scores, trials
 from analysis.figures.panel import Bars, Line, Panel, Points
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.figures.scale import color_at, decades, scale_over
@@ -59,6 +62,15 @@ EVERY_FIGURE = {
     "parallel": [trials.parallel_panel(FRONT)],
     "sweep": trials.sweep_panels(SWEEP),
 }
+
+
+def test_the_pages_plotly_is_the_published_one_and_draws_what_we_draw():
+    unpacked = gzip.decompress(bundle.packed_plotly())
+    assert hashlib.sha256(unpacked).hexdigest() == bundle.SHA256
+    assert get_plotlyjs_version() == bundle.VERSION, "take the bundle of plotly's version: analysis/figures/bundle.py"
+    assert f"plotly.js (basic - minified) v{bundle.VERSION}".encode() in unpacked[:200]
+    drawn = {trace.type for panels in EVERY_FIGURE.values() for trace in to_plotly(panels).data}
+    assert drawn == set(bundle.CHARTS)
 
 
 @pytest.mark.parametrize("name", EVERY_FIGURE)

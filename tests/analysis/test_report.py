@@ -81,9 +81,8 @@ def test_the_report_holds_page_tables_and_figures(files):
 
 
 def test_the_page_needs_nothing_from_outside_and_draws_every_figure(files):
-    page = files["report.html"].decode()
-    scripts = page.index("<script>"), page.rindex("<script>")
-    own = page[: scripts[0]] + page[scripts[1] :]
+    own = files["report.html"].decode().replace('href="#part-', "")
+    assert len(own) < 1_500_000, "it loads on a phone"
     for address in ("href=", "http:", "https:", "@import"):
         assert address not in own
     assert own.count("src=") == own.count('src="data:image/png;base64,') == 1
