@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
-
 from analysis.figures.bundle import plotly_scripts
 from analysis.figures.images import as_img, example_grid
 from analysis.figures.pareto import front_sentence
@@ -73,8 +72,8 @@ def _folded(title: str, content: str) -> str:
 
 
 def _account(text: str) -> str:
-    """The findings: their summary, and each claim's cases folded below its statement."""
-    summary, *claims = text.split("\n## ")
+    """The findings without their title: the summary, and what stands below each heading folded."""
+    summary, *claims = text.partition("\n")[2].split("\n## ")
     titled = [claim.partition("\n") for claim in claims]
     return "\n".join([from_markdown(summary), *(_folded(name, from_markdown(cases)) for name, _, cases in titled)])
 

@@ -159,10 +159,12 @@ def _latex(text: str) -> str:
 
 
 def from_markdown(text: str) -> str:
-    """Markdown as HTML one level of headings down, for the page has its own first one."""
+    """Markdown as HTML one level of headings down, for the page has its own first one; wide tables scroll."""
     markdown = MarkdownIt("js-default")
     tokens = markdown.parse(text)
     for token in tokens:
         if token.type.startswith("heading"):
             token.tag = f"h{int(token.tag[1:]) + 1}"
-    return f'<div class="wide">{markdown.renderer.render(tokens, markdown.options, {})}</div>'
+    page = str(markdown.renderer.render(tokens, markdown.options, {}))
+    page = page.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    return f'<div class="account">{page}</div>'

@@ -64,11 +64,9 @@ def places(projection: Projection) -> dict[str, str]:
 
     study, experiment = projection.directory.name, projection.experiment
     run_id = projection.runs[STUDY].info.run_id
-    trials = [run.info.run_id for trial, run in projection.runs.items() if trial != STUDY]
     return {
         "front": links.plot(experiment, run_id),
         "summary": links.overview(experiment, run_id),
         "trials": links.trials(experiment, study),
         "charts": links.charts(experiment, study),
-        "comparison": links.comparison(experiment, trials),
     }

@@ -36,11 +36,11 @@ def describe(front: Front, experiment: str, run_id: str, export: str) -> str:
     header = ["trial", "λ", "h", *titles, ""]
     return "\n".join(
         [
+            *_summary(front),
+            "",
             f"[**Open the interactive plot**]({plot(experiment, run_id)}) (artifact `front/pareto.html`), "
             f"[the trials as a table]({trials(experiment, front.study)}) "
             f"or [as charts]({charts(experiment, front.study)}).",
-            "",
-            *_summary(front),
             "",
             f"### The front: {counted(front.members)} of {counted(front.points)}",
             "",

@@ -103,13 +103,14 @@ def test_the_trials_are_listed_with_their_settings_and_objectives(
     page.screenshot(path=screenshots / "trials.png")
 
 
-def test_trials_can_be_compared(page: Page, links: dict[str, str], front: Front, screenshots: Path) -> None:
-    page.goto(links["comparison"])
-    expect(page.get_by_text(f"Comparing {len(front.points)} Runs from 1 Experiment")).to_be_visible()
-    page.screenshot(path=screenshots / "comparison.png")
-    page.goto("about:blank")
+def test_the_charts_begin_with_the_objectives(
+    page: Page, links: dict[str, str], front: Front, screenshots: Path
+) -> None:
     page.goto(links["charts"])
-    expect(page.get_by_text("Model metrics", exact=False).first).to_be_visible()
+    expect(page.get_by_text("The front").first).to_be_visible()
+    expect(page.get_by_text("Parallel Coordinates").first).to_be_visible()
+    points = page.locator(".scatterlayer").first.locator(".point")
+    expect(points).to_have_count(len(front.points))
     page.screenshot(path=screenshots / "charts.png")
 
 

@@ -25,7 +25,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["study.cli", "typer", "study.commands.launch", "study.storage.mirror", "pydantic", "pandas"])
+@pytest.mark.parametrize(
+    "module", ["study.cli", "typer", "study.commands.launch", "study.storage.mirror", "pydantic", "pandas"]
+)
 def test_ctrl_c_during_an_import(tmp_path: Path, module: str) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path), module], capture_output=True, text=True, check=False
