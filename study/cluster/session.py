@@ -42,6 +42,8 @@ def start_ray(study_file: StudyFile, studies: Path, stop: Callable[[], bool] = l
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    # Seconds between two snapshots of Tune's own for its own restore. A study is restored from its folder.
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1e9"
     import ray
 
     address = os.environ.get("RAY_ADDRESS", "local")

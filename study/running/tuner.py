@@ -35,12 +35,20 @@ class StopOnRequest(Unpickled, Stopper):
 class ForgetEnded(Unpickled, Callback):
     """Drops what Tune keeps of every metric of an ended trial: the folder has it, and studies have thousands."""
 
+    def __init__(self) -> None:
+        self.ended: list[Any] = []
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        trial.run_metadata.metric_analysis = {}
-        trial.run_metadata.metric_n_steps = {}
-        trial.run_metadata.last_result = {}
+        self.ended.append(trial)
 
     on_trial_error = on_trial_complete
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        # Not earlier: Tune notes a trial's last result after it has told of its end.
+        for trial in self.ended:
+            kept = trial.run_metadata
+            kept.metric_analysis, kept.metric_n_steps, kept.last_result = {}, {}, {}
+        self.ended.clear()
 
 
 def _scheduler(directory: StudyDirectory, study_file: StudyFile, said: dict[str, str]) -> FirstCome:
