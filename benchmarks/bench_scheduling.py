@@ -27,6 +27,7 @@ from ray import tune
 from ray.tune import Callback
 
 from search_spaces.schema import load_study_file
+from study.cluster.local import SETTINGS
 from study.cluster.session import start_ray
 from study.running.tuner import run_trials
 from study.running.unpickled import Unpickled
@@ -130,7 +131,7 @@ def main() -> None:
         log_to_driver=False,
         logging_level="ERROR",
         object_store_memory=100_000_000,
-        _system_config={"idle_worker_killing_time_threshold_ms": 3_600_000},  # as a launch on one machine has it
+        _system_config=SETTINGS,
     )
     with tempfile.TemporaryDirectory() as studies:
         directory = write_study(Path(studies), options)

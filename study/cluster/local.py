@@ -33,6 +33,14 @@ LONGEST_SOCKET = 107
 SOCKET_BELOW = 70
 """Characters of such a path below Ray's folder, at most."""
 
+SETTINGS = {
+    "idle_worker_killing_time_threshold_ms": 3_600_000,  # they wait for the baseline to end
+    # What Ray remembers of ended tasks and processes, for its dashboard, which is not started.
+    "task_events_report_interval_ms": 0,
+    "maximum_gcs_destroyed_actor_cached_count": 100,
+}
+"""Of Ray's own, where it serves one study."""
+
 
 def start(preloaded: Sequence[str], num_cpus: int | None) -> None:
     """Start Ray with so many CPUs (None: all), and have it end with this process. Raises what `ray.init` raises."""
@@ -50,10 +58,7 @@ def start(preloaded: Sequence[str], num_cpus: int | None) -> None:
             include_dashboard=False,
             object_store_memory=100_000_000,  # trials pass file names, not tensors
             _temp_dir=str(_private_folder()),
-            _system_config={
-                "preload_python_modules": list(preloaded),
-                "idle_worker_killing_time_threshold_ms": 3_600_000,  # they wait for the baseline to end
-            },
+            _system_config={"preload_python_modules": list(preloaded), **SETTINGS},
         )
 
 
