@@ -75,7 +75,7 @@ class TrialPoint:
             return f"λ {lam_text(self.lam)}" + (f", h {self.step_size:.2g}" if self.lam else "")
         values = ({"λ": self.lam} if self.lam else {}) | {**self.training}
         words = ", ".join(f"{name.replace('_', ' ')} {value:.2g}" for name, value in values.items())
-        return f"{self.defence.replace('_', ' ')}, {words}"
+        return ", ".join(filter(None, (self.defence.replace("_", " "), words)))
 
     @property
     def label(self) -> str:

@@ -89,6 +89,11 @@ def test_equal_cost_leaves_out_what_a_dear_defence_trained_later() -> None:
     assert {one.name: one.trial for one in free.standings}["trades"] == "t001"
 
 
+def test_the_control_sets_no_budget() -> None:
+    rivals = [rival("none", {"t000": 30.0}, passes=4), rival("nt", {"t000": 20.0}), rival("trades", {"t000": 6.0})]
+    assert any("10 passes" in answer.question for answer in answers(rivals))
+
+
 def test_a_level_that_one_study_misses_is_relaxed_to_what_it_reaches() -> None:
     found = answers([rival("nt", {"t000": 39.0}), rival("trades", {"t000": 1.0})])
     at_robustness = next(answer for answer in found if "equal robustness" in answer.question)
