@@ -65,6 +65,7 @@ def counted() -> Iterator[Counted]:
         ("apgd", {"steps": 6, "restarts": 2}, 1 + 6 + 1 + 6 + 2, 1 + 6 + 1 + 6),
         ("apgd", {"steps": 6, "restarts": 2, "direction": "two_sided"}, 1 + 2 * (6 + 1 + 6 + 2), 1 + 2 * (6 + 1 + 6)),
         ("square", {"queries": 9}, 1 + 9 + 2, 1),
+        ("stadv", {"steps": 4}, 1 + 2 * 4 + 2, 1 + 4),
         ("uap", {"perturbation": torch.full((3, 24, 24), 0.02)}, 1 + 0 + 1, 1),  # its images are 8-bit already
     ],
 )

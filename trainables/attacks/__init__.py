@@ -17,6 +17,7 @@ from trainables.attacks.kor import Korhonen
 from trainables.attacks.noise import Noise
 from trainables.attacks.perceptual import Perceptual
 from trainables.attacks.square import Square
+from trainables.attacks.stadv import SpatialTransform
 from trainables.attacks.transfer import Transfer
 from trainables.attacks.uap import UniversalPerturbation
 
@@ -29,6 +30,7 @@ ATTACKS: dict[str, tuple[Callable[..., Attack], Mapping[str, Any]]] = {
     "noise": (Noise, {}),
     "apgd": (AutoPgd, {}),
     "square": (Square, {}),
+    "stadv": (SpatialTransform, {}),
     "again": (Again, {}),
     "transfer": (Transfer, {}),
 }
