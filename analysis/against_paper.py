@@ -54,9 +54,9 @@ def against_paper(found: Sequence[Finding], tables: Sequence[Table]) -> str:
             "",
             "Each claim, table and figure of the paper, what these studies found, and whether the two agree. Only "
             "directions can: networks, images and scores are other ones. *Agree*: at least half of our cases are "
-            "decided the paper's way and none the other. *Disagree*: more are decided against it, or shown to be no "
-            "effect, than for it. Else *cannot tell*. What a case is, and when it is decided: "
-            "[findings.md](findings.md).",
+            "decided the paper's way, and for each that is decided the other way five. *Disagree*: more are decided "
+            "against it, or shown to be no effect, than for it. Else *cannot tell*. What a case is, and when it is "
+            "decided: [findings.md](findings.md).",
             "",
             "## Claims",
             "",
@@ -152,7 +152,7 @@ def _verdicts(finding: Finding) -> Counter[str]:
 
 def _agreement(count: Counter[str]) -> str:
     against = count["does not hold"] + count["no effect"]
-    if 2 * count["holds"] >= count.total() > 0 and not count["does not hold"]:
+    if 2 * count["holds"] >= count.total() > 0 and count["holds"] >= 5 * count["does not hold"]:
         return AGREE
     return DISAGREE if against > count["holds"] else CANNOT_TELL
 
@@ -161,7 +161,7 @@ def _table(table: Table) -> str:
     count = Counter(said for _, cells in table.rows for cell in cells if (said := _cell_verdict(table, cell)))
     if not count:
         return (
-            f"| {table.key}. {table.caption} | 0 | – | – | – | – | {CANNOT_TELL}: of another model than the paper's |"
+            f"| {table.key}. {table.caption} | 0 | – | – | – | – | {CANNOT_TELL}: the paper prints none of these cells |"
         )
     return (
         f"| {table.key}. {table.caption} | {count.total()} | {count['holds']} | {count['does not hold']} "

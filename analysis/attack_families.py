@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from analysis.attack_series import series_over
 from analysis.labels import number
-from analysis.metrics import sample
 from analysis.paper import BLACK_BOX
 from analysis.tables import Pair, suffixed
 from analysis.verdicts import smallest_effect, verdict
@@ -65,7 +64,7 @@ def does_nothing(pair: Pair, label: str, split: str = "test") -> bool:
     control = f"{label}{CONTROL}"
     if control not in pair.attacks:
         return False
-    with_it, without_it = (sample(pair.without, split, suffixed("rmse_attacked", of)) for of in (label, control))
+    with_it, without_it = (pair.sample(False, split, suffixed("rmse_attacked", of)) for of in (label, control))
     change = (with_it - without_it).interval()
     return verdict(change, "rises", smallest_effect("rmse_attacked")) != "holds"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis.attack_families import does_nothing
 from analysis.identity import evidence_of, once
-from analysis.metrics import average, sample
+from analysis.metrics import average
 from analysis.paper import BLACK_BOX, WHITE_BOX, printed_average
 from analysis.tables import Cell, Pair, Table, entry_of, suffixed
 
@@ -43,7 +43,7 @@ def _cell(pairs: Sequence[Pair], split: str, name: str, kind: str) -> Cell:
         if attack in pair.attacks and not does_nothing(pair, attack, split)
     ]
     changes = [
-        sample(pair.nt, split, of) - sample(pair.without, split, of)
+        pair.sample(True, split, of) - pair.sample(False, split, of)
         for pair, of in once([(_digest(pair, split, attack), (pair, suffixed(name, attack))) for pair, attack in found])
     ]
     if not changes:

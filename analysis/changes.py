@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from analysis.metrics import Interval, Sample, average, sample
+from analysis.metrics import Interval, Sample, average
 from analysis.tables import Pair
 
 
@@ -15,13 +16,13 @@ def change_of(pair: Pair, split: str, name: str) -> Interval:
 
 def change(pair: Pair, split: str, names: Sequence[str]) -> Sample:
     """The mean over some metrics of NT's value minus that without."""
-    return average([sample(pair.nt, split, name) - sample(pair.without, split, name) for name in names])
+    return average([pair.sample(True, split, name) - pair.sample(False, split, name) for name in names])
 
 
 def share_taken(pair: Pair, split: str, names: Sequence[str]) -> Sample:
     """Which share of a metric NT takes away, mean over some metrics: 1 is all of it, below 0 it adds."""
     cuts = []
     for name in names:
-        without, nt = sample(pair.without, split, name), sample(pair.nt, split, name)
+        without, nt = pair.sample(False, split, name), pair.sample(True, split, name)
         cuts.append((without - nt) / without)
-    return average(cuts)
+    return replace(average(cuts), highest=1.0)

@@ -190,7 +190,7 @@ class _Measured:
     metric: Weighted
     reference: Numbers
     compared: Numbers
-    contents: list[str]
+    contents: tuple[str, ...]
     images: list[str]
 
 
@@ -215,7 +215,7 @@ def _measured(scores: pd.DataFrame, split: str, name: str) -> _Measured:
         metric=metric,
         reference=reference,
         compared=compared,
-        contents=rows["content"].tolist(),
+        contents=tuple(rows["content"]),
         images=rows["image"].tolist(),
     )
 

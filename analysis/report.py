@@ -17,12 +17,13 @@ from analysis.figures.images import example_grid
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.findings import as_text, findings
 from analysis.front import TrialPoint
-from analysis.report_figures import SPLIT, Figure, StudyResult, comparison_figure, study_figures
+from analysis.report_figures import SPLIT, Figure, StudyResult, shared_figures, study_figures
 from analysis.report_page import report_page
 from analysis.rivals import Rival, answers, is_of_rivals
 from analysis.rivals import as_markdown as as_rival_text
 from analysis.tables import Pair, Table, attack_loss_table, paper_tables, step_size_table
 from analysis.tables_as import as_csv, as_html, as_latex, as_markdown
+from analysis.visibility import visibility_table
 
 FORMATS = {"md": as_markdown, "tex": as_latex, "csv": as_csv, "html": as_html}
 LATEX_HEAD = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}"
@@ -37,7 +38,7 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
     _require_distinct(results)
     tables = report_tables(results)
     figures = [study_figures(result) for result in results]
-    shared = [comparison_figure(results)] if len(results) > 1 else []
+    shared = shared_figures(results)
     pairs = report_pairs(results) + paper_pairs(results)
     found = findings(pairs, results)
     account = as_text(found, results, pairs)
@@ -66,6 +67,8 @@ def report_tables(results: Sequence[StudyResult]) -> list[Table]:
     """
     pairs = report_pairs(results) + paper_pairs(results)
     tables = [*paper_tables(pairs, SPLIT), average_table(pairs, SPLIT)] if pairs else []
+    seen = visibility_table(pairs, SPLIT) if pairs else None
+    tables += [seen] if seen else []
     own = [table for result in results for table in (_step_sizes(result), *_attack_losses(result)) if table is not None]
     return tables + _numbered(own)
 
@@ -79,9 +82,9 @@ def report_pairs(results: Sequence[StudyResult]) -> list[Pair]:
 
 
 def _name(pair: Pair, is_by_study: bool) -> str:
-    """A knee that is the paper's λ and h is one row, and says so."""
+    """A reported trial at the paper's λ and h is one row, and says so."""
     name = pair.study if is_by_study else ""
-    return f"{name or pair.baseline} (the knee is the paper's λ and h)" if pair.is_paper_setting else name
+    return f"{name or pair.baseline} (the paper's λ and h)" if pair.is_paper_setting else name
 
 
 def rival_account(results: Sequence[StudyResult]) -> str:

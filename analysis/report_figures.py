@@ -19,7 +19,7 @@ from analysis.figures.scores import (
     change_panel,
     finite_difference_panel,
     gradient_norm_panel,
-    gradient_robustness_panel,
+    gradient_robustness_panels,
     intensity_panels,
     theory_panel,
 )
@@ -29,6 +29,8 @@ from trainables.names import as_file_name
 from trainables.objectives import DEFAULT_ATTACK, measure
 from trainables.record import results_in
 
+SWEPT = ("srocc", "rmse_attacked", "rmse", "srocc_attacked")
+"""Figures 7 and S5: what is drawn over λ and h beside the objectives."""
 SPLIT = "test"
 """Choices were made on validation; what is reported is test."""
 
@@ -95,7 +97,7 @@ class StudyResult:
 
         def objectives(table: pd.DataFrame, split: str) -> dict[str, float]:
             found = measure(table, split, worst_of=self.worst_of)
-            return {name: found[name] for name in self.front.objectives}
+            return {name: found[name] for name in dict.fromkeys((*self.front.objectives, *SWEPT)) if name in found}
 
         again = [
             dataclasses.replace(point, validation=objectives(table, "validation"), test=objectives(table, "test"))
@@ -143,20 +145,35 @@ def study_figures(result: StudyResult) -> list[Figure]:
                 panels=[finite_difference_panel(one.exact, one.estimates, title) for one, title in found],
             )
         )
-    metrics = {point.trial: point.test for point in front.points if "gradient_l1" in point.test}
-    if metrics:
-        seed = " The study's own training seed." if result.retrained else ""
-        caption = f"R robustness against the gradient norm, a trial a point (Figure 5).{seed}"
-        figures.append(
-            Figure(name=f"{study}_norm_r", caption=caption, panels=[gradient_robustness_panel(metrics)]),
-        )
     return figures
 
 
-def comparison_figure(results: Sequence[StudyResult]) -> Figure:
-    """The fronts of several studies in one pair of axes."""
-    fronts = [result.front for result in results]
-    return Figure(name="fronts", caption="The fronts over each other (validation).", panels=front_panels(fronts))
+def shared_figures(results: Sequence[StudyResult]) -> list[Figure]:
+    """What several studies show together: their fronts in one pair of axes, and Figure 5."""
+    fronts = Figure(
+        name="fronts",
+        caption="The fronts over each other (validation).",
+        panels=front_panels([result.front for result in results]),
+    )
+    figures = [fronts] if len(results) > 1 else []
+    attack = "uap" if any(_measured_under(result, "uap") for result in results) else DEFAULT_ATTACK
+    models = {result.front.study: found for result in results if (found := _measured_under(result, attack))}
+    if models:
+        names = [
+            name if attack == DEFAULT_ATTACK else f"{name}/{attack}" for name in ("rmse_attacked", "srocc_attacked")
+        ]
+        caption = f"Robustness under {attack} over the gradient's norm, a trained model a point: all trials and seeds "
+        caption += "that were attacked so (Figure 5)."
+        panels = gradient_robustness_panels(models, names)
+        figures.append(Figure(name="gradient_robustness", caption=caption, panels=panels))
+    return figures
+
+
+def _measured_under(result: StudyResult, attack: str) -> list[dict[str, float]]:
+    """Test metrics of every trained model of a study, seeds apart, that was attacked so."""
+    trained = [point.trial for point in result.front.points if not point.is_mixture and point.trial in result.scores]
+    tables = [table for trial in trained for table in result.tables(trial)]
+    return [measure(table, SPLIT) for table in tables if attack in set(table["attack"].unique())]
 
 
 def _sweep_figures(result: StudyResult) -> list[Figure]:
@@ -170,11 +187,17 @@ def _sweep_figures(result: StudyResult) -> list[Figure]:
         Figure(
             name=f"{result.front.study}_{parameter}",
             caption=caption,
-            panels=sweep_panels(result.runs, parameter, result.front.objectives[:2]),
+            panels=sweep_panels(result.runs, parameter, _swept(result)),
         )
         for parameter, caption in captions.items()
         if len({getattr(point, parameter) for point in swept}) > 1
     ]
+
+
+def _swept(result: StudyResult) -> list[str]:
+    """The two objectives, then the rest of Figures 7 and S5, as far as every run has it."""
+    names = dict.fromkeys((*result.front.objectives[:2], *SWEPT))
+    return [name for name in names if all(name in point.test for point in result.runs)]
 
 
 def _score_figures(result: StudyResult, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
@@ -187,12 +210,12 @@ def _score_figures(result: StudyResult, tables: Mapping[str, pd.DataFrame]) -> l
     figures = [
         Figure(
             name=f"{study}_before_after",
-            caption=f"Scores before and after each attack (Figure 1).{seed}",
+            caption=f"Scores before and after each attack.{seed}",
             panels=[before_after_panel(tables, SPLIT, attack) for attack in single],
         ),
         Figure(
             name=f"{study}_change",
-            caption=f"Distribution of the score's change with the fitted normal density (Figures 1, S1 to S4).{seed}",
+            caption=f"How far each image's score is moved, and the distribution (Figures 1, S1 to S4).{seed}",
             panels=[change_panel(tables, SPLIT, attack) for attack in single],
         ),
         Figure(

@@ -6,7 +6,8 @@ evidence. A resample is a row of weights, ``(R, N)``: how often each image count
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ Weighted = Callable[[Numbers, Numbers, Numbers], Numbers]
 """(N,) reference, (N,) compared, (R, N) weights -> (R,) values; NaN where undefined."""
 
 
-def draws(contents: Sequence[str], resamples: int, seed: int) -> tuple[Numbers, NDArray[np.int64]]:
+@lru_cache(maxsize=8)
+def draws(contents: tuple[str, ...], resamples: int, seed: int) -> tuple[Numbers, NDArray[np.int64]]:
     """`resamples` draws of as many photographs as there are, with replacement.
 
     Returns the distinct draws as weights ``(D, N)`` and which of them each resample is, ``(resamples,)``: few

@@ -58,6 +58,16 @@ class Pair:
             raise ValueError(f"{self.baseline}: no finished trial {missing} to put into the tables; wait for one")
 
     @cached_property
+    def _samples(self) -> dict[tuple[bool, str, str], Sample]:
+        return {}
+
+    def sample(self, nt: bool, split: str, name: str) -> Sample:
+        """An objective without or with NT, resampled once: tables and findings ask for the same ones."""
+        if (key := (nt, split, name)) not in self._samples:
+            self._samples[key] = sample(self.nt if nt else self.without, split, name)
+        return self._samples[key]
+
+    @cached_property
     def attacks(self) -> tuple[str, ...]:
         """The attacks that every score table holds, the paper's first, then the others by name; no audit's checks."""
         held = set.intersection(*(set(results_in(table)) for table in (*self.without, *self.nt)))
@@ -224,7 +234,7 @@ def _cell(pair: Pair, name: str, split: str) -> Cell:
     is_clean = base in CLEAN_METRICS
     if not is_clean and attack not in pair.attacks:
         return Cell(metric=name)
-    measured = [sample(tables, split, name) for tables in (pair.without, pair.nt)]
+    measured = [pair.sample(nt, split, name) for nt in (False, True)]
     change = (measured[1] - measured[0]).interval()
     said = better(change, name)
     entries = [

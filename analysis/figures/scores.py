@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.figures.panel import FADED, INK, PALETTE, Bars, Layer, Line, Panel, Points
+from analysis.figures.panel import FADED, INK, PALETTE, Bars, Layer, Line, Panel, Points, Ticks
 from analysis.labels import axis_label, number
 from analysis.metrics import rows_of
 from trainables import metrics
@@ -41,14 +41,28 @@ def before_after_panel(tables: Tables, split: str, attack: str = DEFAULT_ATTACK)
 
 
 def change_panel(tables: Tables, split: str, attack: str = DEFAULT_ATTACK) -> Panel:
-    """Distribution over images of the score's change, with the fitted normal density (Figures 1, S1 to S4)."""
-    changes = {name: _change(rows_of(table, split, attack)) for name, table in tables.items()}
+    """How far each image's score was moved, whichever way, an image a point (Figures 1, S1 to S4).
+
+    The models stand beside each other, each with the distribution of its changes at its side; under their names the
+    mean and the 95 % quantile.
+    """
+    changes = {name: np.abs(_change(rows_of(table, split, attack))) for name, table in tables.items()}
+    edges = _edges(list(changes.values()))
+    images = max(map(len, changes.values()))
     layers: list[Layer] = []
-    for (name, change), color in zip(changes.items(), _colors(tables), strict=True):
-        layers.append(_histogram(change, _edges(list(changes.values())), color))
-        layers.append(_normal(change, color, f"{attack}, {name}"))
+    centres, labels = [], []
+    for place, ((name, change), color) in enumerate(zip(changes.items(), _colors(tables), strict=True)):
+        left = 1.5 * images * place
+        layers.append(Points(x=left + np.arange(len(change)), y=change, name=name, color=color, size=3.0, opacity=0.6))
+        layers.append(_sideways(change, edges, left + 1.03 * images, 0.35 * images, color))
+        centres.append(left + 0.7 * images)
+        labels.append(f"{name}\nmean {number(float(change.mean()))}, 95 %: {number(float(np.quantile(change, 0.95)))}")
     return Panel(
-        layers=layers, x_label="change of the score (MOS points)", y_label="density (1 / MOS point)", title=attack
+        layers=layers,
+        x_label=f"{split} images; at the side their distribution",
+        y_label="absolute change of the score (MOS points)",
+        title=attack,
+        x_ticks=Ticks(at=[-0.05 * images, *centres, 1.5 * images * len(changes)], text=["", *labels, ""]),
     )
 
 
@@ -62,22 +76,40 @@ def gradient_norm_panel(tables: Tables, split: str) -> Panel:
     return Panel(layers=layers, x_label="log10 of the gradient L1 norm (MOS points per pixel unit)", y_label="density")
 
 
-def gradient_robustness_panel(models: Mapping[str, Mapping[str, float]], objective: str = "r_robustness") -> Panel:
-    """A robustness metric against the log of the mean gradient norm, a model a point (Figure 5).
+def gradient_robustness_panels(
+    models: Mapping[str, Sequence[Mapping[str, float]]], names: Sequence[str]
+) -> list[Panel]:
+    """Robustness over the log of the mean gradient norm, a trained model a point (Figure 5), a panel per metric.
 
-    models: name -> its metrics of one split, `gradient_l1` among them. The legend gives their correlation.
+    models: what they are, say a baseline's name -> the metrics of its trials and seeds on one split, `gradient_l1`
+    among them. A panel's title gives the correlation over all models.
     """
-    shown = {name: found for name, found in models.items() if math.isfinite(found[objective])}
-    norms = np.log10([max(found["gradient_l1"], SMALLEST) for found in shown.values()])
-    values = np.array([found[objective] for found in shown.values()])
-    label = "trials"
-    if len(shown) > 2:
-        label += f", SROCC {number(metrics.srocc(norms, values))}, PLCC {number(metrics.plcc(norms, values))}"
-    return Panel(
-        layers=[Points(x=norms, y=values, name=label, hover=list(shown))],
-        x_label="log10 of the mean gradient L1 norm (MOS points per pixel unit)",
-        y_label=axis_label(objective),
-    )
+    panels = []
+    for name in names:
+        layers: list[Layer] = []
+        for (label, found), color in zip(models.items(), _colors(models), strict=True):
+            shown = [of for of in found if math.isfinite(of[name])]
+            layers.append(
+                Points(x=_log_norm_of(shown), y=[of[name] for of in shown], name=label, color=color, size=5.0)
+            )
+        together = [of for found in models.values() for of in found if math.isfinite(of[name])]
+        panels.append(
+            Panel(
+                layers=layers,
+                x_label="log10 of the mean gradient L1 norm (MOS points per pixel unit)",
+                y_label=axis_label(name),
+                title=_correlation(_log_norm_of(together), [of[name] for of in together]),
+            )
+        )
+    return panels
+
+
+def _log_norm_of(found: Sequence[Mapping[str, float]]) -> Numbers:
+    return np.log10([max(of["gradient_l1"], SMALLEST) for of in found])
+
+
+def _correlation(x: Numbers, y: Sequence[float]) -> str:
+    return f"SROCC {number(metrics.srocc(x, y))} over {len(x)} models" if len(x) > 2 else ""
 
 
 def intensity_panels(tables: Tables, split: str, attacks: Sequence[str]) -> list[Panel]:
@@ -146,7 +178,7 @@ def finite_difference_panel(exact: Numbers, estimates: Mapping[float, Numbers], 
     )
 
 
-def _colors(tables: Tables) -> list[str]:
+def _colors(tables: Mapping[str, object]) -> list[str]:
     return [PALETTE[index % len(PALETTE)] for index in range(len(tables))]
 
 
@@ -174,14 +206,11 @@ def _histogram(values: Numbers, edges: Numbers, color: str, name: str = "") -> B
     return Bars(edges=edges, heights=heights, color=color, name=name)
 
 
-def _normal(values: Numbers, color: str, name: str) -> Line:
-    mean, deviation = float(values.mean()), float(values.std())
-    label = f"{name}: {mean:+.2f} ± {deviation:.2f}"
-    if deviation == 0:
-        return Line(x=[], y=[], color=color, name=label)
-    x = np.linspace(mean - 4 * deviation, mean + 4 * deviation, 121)
-    density = np.exp(-(((x - mean) / deviation) ** 2) / 2) / (deviation * math.sqrt(2 * math.pi))
-    return Line(x=x, y=density, color=color, name=label)
+def _sideways(values: Numbers, edges: Numbers, left: float, width: float, color: str) -> Line:
+    """A histogram that stands on its side at `left`, its fullest bin `width` long."""
+    counts, _ = np.histogram(values, bins=edges)
+    lengths = np.repeat(left + width * counts / max(1, counts.max()), 2)
+    return Line(x=[left, *lengths, left], y=[edges[0], *np.repeat(edges, 2)[1:-1], edges[-1]], color=color)
 
 
 def _ends(layers: Sequence[Layer]) -> list[float]:

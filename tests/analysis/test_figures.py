@@ -50,9 +50,10 @@ EVERY_FIGURE = {
     "before_after": [scores.before_after_panel(TABLES, "test")],
     "change": [scores.change_panel(TABLES, "test", "uap")],
     "gradient_norm": [scores.gradient_norm_panel(TABLES, "test")],
-    "gradient_robustness": [
-        scores.gradient_robustness_panel({"a": {"gradient_l1": 10.0, "r_robustness": 1.0}}),
-    ],
+    "gradient_robustness": scores.gradient_robustness_panels(
+        {name: [{"gradient_l1": norm, "rmse_attacked": norm / 9} for norm in (90.0, 10.0)] for name in ("a", "b")},
+        ["rmse_attacked"],
+    ),
     "intensity": scores.intensity_panels(TABLES, "test", ["uap", "fgsm"]),
     "theory": [scores.theory_panel(TABLES, "test", eps=0.005)],
     "finite_difference": [
@@ -108,15 +109,24 @@ def test_before_and_after_has_a_point_per_image_and_table():
     assert len(second.x) == 40 and second.name == "λ = 1e-4"
 
 
-def test_the_histogram_is_a_density_and_the_fit_has_the_sample_moments():
+def test_each_image_s_change_stands_beside_the_distribution_of_all_model_by_model():
     panel = EVERY_FIGURE["change"][0]
-    for bars in layers_of(panel, Bars):
-        assert float(np.sum(np.diff(bars.edges) * bars.heights)) == pytest.approx(1.0)
+    first, second = layers_of(panel, Points)
     rows = TABLES["λ = 0"].query("attack == 'uap'")
-    change = rows["attacked_score"] - rows["clean_score"]
-    curve = layers_of(panel, Line)[0]
-    assert curve.name == f"uap, λ = 0: {change.mean():+.2f} ± {change.std(ddof=0):.2f}"
-    assert np.trapezoid(curve.y, curve.x) == pytest.approx(1.0, abs=1e-3)
+    np.testing.assert_allclose(first.y, (rows["attacked_score"] - rows["clean_score"]).abs())
+    outline, other = layers_of(panel, Line)
+    assert max(first.x) < min(outline.x) < max(outline.x) < min(second.x) < max(second.x) < min(other.x)
+    counts, _ = np.histogram(first.y, bins=np.unique(outline.y))
+    lengths = np.asarray(outline.x)[1:-1:2] - outline.x[0]
+    np.testing.assert_allclose(lengths / lengths.max(), counts / counts.max())
+    assert panel.x_ticks is not None and panel.x_ticks.text[1].startswith("λ = 0\nmean ")
+
+
+def test_figure_5_is_of_all_models_and_says_their_correlation():
+    (panel,) = EVERY_FIGURE["gradient_robustness"]
+    assert [points.name for points in layers_of(panel, Points)] == ["a", "b"]
+    assert list(layers_of(panel, Points)[0].x) == pytest.approx(np.log10([90.0, 10.0]))
+    assert panel.title == "SROCC 1.00 over 4 models"
 
 
 def test_gradient_norms_are_counted_once_per_image_whatever_the_attacks():

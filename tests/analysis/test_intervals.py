@@ -40,7 +40,7 @@ def of_photographs(norms: list[list[float]]) -> pd.DataFrame:
 def test_many_resamples_at_once_are_those_of_one_by_one(name):
     random = np.random.default_rng(8)
     y, f = random.integers(0, 6, (2, 30)).astype(float)  # heavy ties
-    weights, which = resampling.draws([f"photo{index % 7}" for index in range(30)], 50, seed=1)
+    weights, which = resampling.draws(tuple(f"photo{index % 7}" for index in range(30)), 50, seed=1)
     drawn = [np.repeat(np.arange(30), row.astype(int)) for row in weights]
     metric = getattr(trainables.metrics, name)
     expected = [metric(y[draw], f[draw]) for draw in drawn]

@@ -73,7 +73,7 @@ def test_the_report_holds_page_tables_and_figures(files):
     for key in ("1", "2", "3", "S4", "S5", "S6", "S7"):
         assert {f"tables/table_{key}.{ending}" for ending in ("md", "tex", "csv", "html")} <= set(files)
     figures = {name for name in files if name.startswith("figures/")}
-    names = ("examples", "front", "parallel", "lam", "before_after", "change", "gradient_norm", "theory", "norm_r")
+    names = ("examples", "front", "parallel", "lam", "before_after", "change", "gradient_norm", "theory")
     assert figures == {f"figures/demo_{name}.png" for name in names}
     assert all(files[name].startswith(b"\x89PNG") for name in figures)
     latex = files["tables.tex"].decode()

@@ -21,6 +21,7 @@ from analysis.tables import (
     step_size_table,
 )
 from analysis.tables_as import as_csv, as_html, as_latex, as_markdown
+from analysis.visibility import visibility_table
 
 
 def pair(
@@ -216,3 +217,22 @@ def test_csv_holds_every_number_to_ten_digits():
     assert list(frame["nt"]) == [0, 1] * len(cells)
     assert frame.loc[0, "paper"] == 32.778 and frame["paper"].notna().sum() == 4
     assert as_csv(table) == as_csv(attack_table([pair("dbcnn")], "2", "test"))
+
+
+def test_the_share_of_images_that_stay_alike_is_counted_over_all_seeds():
+    def with_ssim(*values: float) -> pd.DataFrame:
+        return score_table(4, attacks=("fgsm",)).assign(ssim=values)
+
+    one = Pair(
+        baseline="own",
+        without=[with_ssim(0.95, 0.85, 0.91, 0.89), with_ssim(0.99, 0.99, 0.99, 0.5)],
+        nt=[with_ssim(0.95, 0.95, 0.95, 0.95)],
+        data="a",
+    )
+    table = visibility_table([one], "test")
+    assert table is not None
+    shares, means = row(table, "own, fgsm")
+    assert [entry.value for entry in shares.entries] == [5 / 8, 1.0]
+    assert means.entries[1].value == pytest.approx(0.95)
+    unmeasured = dataclasses.replace(one, nt=[with_ssim(*[np.nan] * 4)])
+    assert visibility_table([unmeasured], "test") is None

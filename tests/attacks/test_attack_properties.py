@@ -305,6 +305,22 @@ def test_a_heavy_weight_leaves_the_perceptual_attack_with_its_noise() -> None:
     assert ((attacked - control).abs() < 1e-4).float().mean() > 0.9
 
 
+def test_the_perceptual_weight_means_what_it_means_on_the_score_s_scale() -> None:
+    """1e6 on scores in 0..1 is 1e10 on 0..100: the score's term goes with the scale squared."""
+
+    def small(images: Tensor) -> Tensor:
+        return MODEL(images) / 128  # a power of two, so that nothing is rounded otherwise
+
+    weight = 1e3
+    expected = create_attack("perceptual", weight=weight, steps=6)(MODEL, IMAGES)
+    again = create_attack("perceptual", weight=weight / 128**2, steps=6)(small, IMAGES)
+    torch.testing.assert_close(again, expected, atol=1e-4, rtol=0)
+    start = create_attack("perceptual", steps=0)(MODEL, IMAGES)
+    left_alone = create_attack("perceptual", weight=weight, steps=6)(small, IMAGES)
+    moved, unmoved = ((MODEL(images) - MODEL(start)).abs().max() for images in (again, left_alone))
+    assert unmoved < moved / 10
+
+
 def test_perceptual_corners_carry_only_the_noise() -> None:
     control, attacked = (create_attack("perceptual", weight=0, steps=steps)(MODEL, IMAGES) for steps in (0, 4))
     for corner in (slice(None, 5), slice(-5, None)):

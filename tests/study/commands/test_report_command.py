@@ -45,7 +45,7 @@ def test_records_make_the_same_report_again(confirmed: StudyDirectory, tmp_path:
     found = files_in(tmp_path / "out")
     assert {"report.html", "findings.md", "tables.md", "tables/table_2.csv", "figures/kept_front.png"} <= set(found)
     assert found == files_in(tmp_path / "again")
-    assert "over 3 seeds" in found["tables.md"].decode()
+    assert "training seeds (2 of them)" in found["tables.md"].decode()
 
 
 def test_records_hold_no_weights_no_logs_and_no_host(confirmed: StudyDirectory, tmp_path: Path) -> None:
