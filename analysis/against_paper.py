@@ -160,9 +160,8 @@ def _agreement(count: Counter[str]) -> str:
 def _table(table: Table) -> str:
     count = Counter(said for _, cells in table.rows for cell in cells if (said := _cell_verdict(table, cell)))
     if not count:
-        return (
-            f"| {table.key}. {table.caption} | 0 | – | – | – | – | {CANNOT_TELL}: the paper prints none of these cells |"
-        )
+        why = f"{CANNOT_TELL}: the paper prints none of these cells"
+        return f"| {table.key}. {table.caption} | 0 | – | – | – | – | {why} |"
     return (
         f"| {table.key}. {table.caption} | {count.total()} | {count['holds']} | {count['does not hold']} "
         f"| {count['no effect']} | {count['undecided']} | {_agreement(count)} |"

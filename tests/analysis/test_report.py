@@ -70,14 +70,14 @@ def page_of(files: dict[str, bytes]) -> str:
 
 
 def test_the_report_holds_page_tables_and_figures(files):
-    for key in ("1", "2", "3", "S4", "S5", "S6", "S7"):
+    for key in ("1", "2", "3", "S3", "S4", "S5", "S6", "S7"):
         assert {f"tables/table_{key}.{ending}" for ending in ("md", "tex", "csv", "html")} <= set(files)
     figures = {name for name in files if name.startswith("figures/")}
     names = ("examples", "front", "parallel", "lam", "before_after", "change", "gradient_norm", "theory")
-    assert figures == {f"figures/demo_{name}.png" for name in names}
+    assert figures == {*(f"figures/demo_{name}.png" for name in names), "figures/gradient_robustness.png"}
     assert all(files[name].startswith(b"\x89PNG") for name in figures)
     latex = files["tables.tex"].decode()
-    assert latex.startswith(r"\documentclass") and latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 7
+    assert latex.startswith(r"\documentclass") and latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 8
 
 
 def test_the_page_needs_nothing_from_outside_and_draws_every_figure(files):
@@ -121,7 +121,7 @@ def test_several_studies_share_tables_and_a_plot(tables):
     found = report_files([first, second])
     assert {"figures/fronts.png", "figures/demo_front.png", "figures/demo_2_front.png"} <= set(found)
     page = page_of(found)
-    assert page.count("data-figure=") == 1 + 8 + 8
+    assert page.count("data-figure=") == 2 + 7 + 7
     assert page.index("Front of demo on") < page.index("<h2>demo_2</h2>") < page.index("Front of demo_2 on")
 
 
