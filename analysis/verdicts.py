@@ -25,6 +25,11 @@ SMALLEST = {
     "mean_abs_change": 0.5,
     "r_robustness": 0.05,
     "gradient_l1": 0.5 / 0.005,
+    "absolute_gain": 0.5,
+    "relative_gain": 0.005,
+    "robustness_score": 0.05,
+    "ssim": 0.01,
+    "psnr": 0.5,
 }
 """The smallest change of interest, in each metric's own unit. On the embedded photographs a model trained again differs
 by 0.01 to 0.02 in SROCC and 0.2 to 0.5 points in attacked RMSE. R: 0.05 is changes that are a tenth smaller. Gradient:

@@ -8,6 +8,7 @@ from analysis.changes import change, change_of, share_taken
 from analysis.metrics import Interval, difference
 from analysis.tables import Pair
 from analysis.verdicts import Claim, correlation_interval, smallest_effect, verdict
+from trainables.objectives import OBJECTIVES
 
 CLAIMS: dict[str, Claim] = {
     "rmse_attacked": "falls",
@@ -67,6 +68,7 @@ def test_a_verdict_takes_the_side_of_the_interval_and_a_change_worth_having(
 
 
 def test_every_metric_has_a_smallest_change_of_interest() -> None:
+    assert all(smallest_effect(name) > 0 for name in OBJECTIVES)
     assert smallest_effect("srocc_mos_attacked/uap") == smallest_effect("krocc") == 0.01
     assert smallest_effect("rmse_attacked") == smallest_effect("mean_abs_change") == 0.5
     assert smallest_effect("gradient_l1") * 0.005 == pytest.approx(0.5), "the FGSM change at the paper's eps"
