@@ -38,15 +38,14 @@ def printed(baseline: str, nt: bool, metric: str, attack: str = "", *, step_size
 
     step_size: a row of Table 4; None for the other tables.
     """
-    values = paper_values()
-    found = values[
-        (values["baseline"] == baseline)
-        & (values["nt"] == int(nt))
-        & (values["metric"] == metric)
-        & (values["attack"] == attack)
-        & (values["step_size"] == ("" if step_size is None else f"{step_size:g}"))
-    ]
-    return float(found["value"].iloc[0]) if len(found) else None
+    return _by_place().get((baseline, int(nt), metric, attack, "" if step_size is None else f"{step_size:g}"))
+
+
+@cache
+def _by_place() -> dict[tuple[str, int, str, str, str], float]:
+    """`paper_values` for lookups, of which a report makes a thousand; where two tables print a value, the first's."""
+    values = paper_values().drop_duplicates(place := ["baseline", "nt", "metric", "attack", "step_size"])
+    return {tuple(row): float(value) for row, value in zip(values[place].to_numpy(), values["value"], strict=True)}
 
 
 def printed_average(baseline: str, kind: str, metric: str) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -91,7 +92,7 @@ class StudyResult:
         """A trial's score tables, one per seed, the study's own first."""
         return [self.scores[trial], *self.retrained.get(trial, ())]
 
-    @property
+    @cached_property
     def runs(self) -> list[TrialPoint]:
         """Every trial once per seed: the study's own, then the retrained ones with the objectives of their tables."""
 
