@@ -36,12 +36,11 @@ def describe(front: Front, experiment: str, run_id: str, export: str) -> str:
     header = ["trial", "λ", "h", *titles, ""]
     return "\n".join(
         [
-            *_summary(front),
+            f"{_finding(front)} [**Open the interactive plot**]({plot(experiment, run_id)}), "
+            f"[the trials as a table]({trials(experiment, front.study)}) or "
+            f"[as charts]({charts(experiment, front.study)}).",
             "",
-            f"[**Open the interactive plot**]({plot(experiment, run_id)}) (artifact `front/pareto.html`), "
-            f"[the trials as a table]({trials(experiment, front.study)}) "
-            f"or [as charts]({charts(experiment, front.study)}).",
-            "",
+            *_price(front),
             f"### The front: {counted(front.members)} of {counted(front.points)}",
             "",
             f"| {' | '.join(header)} |",
@@ -55,16 +54,20 @@ def describe(front: Front, experiment: str, run_id: str, export: str) -> str:
     )
 
 
-def _summary(front: Front) -> list[str]:
-    """What the study found, in a line or two: MLflow folds all but the first lines of a description."""
+def _finding(front: Front) -> str:
+    """What the study found, in a sentence: MLflow folds all but the first lines, and the links follow in the same."""
     if front.doubt:
-        return [f"**{front.doubt[0].upper()}{front.doubt[1:]}.**"]
+        return f"**{front.doubt[0].upper()}{front.doubt[1:]}.**"
+    return f"**The knee is `{front.knee.trial}`** ({front.knee.setting})."
+
+
+def _price(front: Front) -> list[str]:
+    """What the knee costs and brings, as a paragraph; nothing where the baseline is missing or is the knee."""
     knee, before = front.knee, front.baseline
-    lines = [f"**The knee is `{knee.trial}`** ({knee.setting})."]
-    if before is not None and before != knee:
-        changes = [f"{name} {before.test[name]:.3g} → {knee.test[name]:.3g}" for name in front.objectives]
-        lines.append(f"From λ = 0 to the knee, on test: {', '.join(changes)}.")
-    return lines
+    if front.doubt or before is None or before == knee:
+        return []
+    changes = [f"{name} {before.test[name]:.3g} → {knee.test[name]:.3g}" for name in front.objectives]
+    return [f"From λ = 0 to the knee, on test: {', '.join(changes)}.", ""]
 
 
 def write_front_report(front: Front, report: Path) -> None:
