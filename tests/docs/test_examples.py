@@ -253,7 +253,8 @@ def test_a_script_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch)
         exec(compile(block.text, str(block), "exec"), names)
 
 
-ROOMS = ("attacks/brighten", "attacks/__init__", "models/tiny", "models/__init__")
+ROOMS = ("attacks/brighten", "attacks/__init__", "models/tiny", "models/__init__", "defences/noise_training")
+"""The last is tried by `tests/trainables/test_defences.py`, which registers it."""
 
 
 @pytest.mark.slow
