@@ -3,7 +3,7 @@
     python -m benchmarks.torture --times 15 --record torture.jsonl
     python -m benchmarks.torture --only "SIGKILL: driver" --only race --times 2
 
-A study (Ray, Optuna, MLflow, six trials of three epochs) is hit up to three times, resumed each time and finished; then
+A study (Ray, Optuna, MLflow, six trials of three epochs) is hit up to five times, resumed each time and finished; then
 its trials, epochs and objectives, on disk, in Optuna and in MLflow, have to be those of an undisturbed one. Every blow
 is a line of the record, and a record is gone on with: what is there counts. Exits with 1 where anything was wrong.
 Each blow takes about half a minute of a core. The full disk needs root, failing writes a C compiler, PostgreSQL's and
@@ -29,7 +29,7 @@ from benchmarks.torture.rig import Rig, ended, local_rig, until
 from benchmarks.torture.small_study import Values, problems_of, values_of
 
 RACE = "race"
-PER_STUDY = 3
+PER_STUDY = 5
 """Blows until a study may finish, at most."""
 EARLIEST = 0.05
 """Seconds into a driver's life."""
