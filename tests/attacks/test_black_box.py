@@ -218,6 +218,7 @@ def test_surrogates_are_trained_once_and_loaded(name: str, tmp_path: Path, monke
     assert other.fingerprint != trained.fingerprint
 
 
+@pytest.mark.slow
 def test_a_suites_own_perturbation_has_the_papers_strength(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few training images there are: 0.04, and half a level for the truncation to 8 bits."""
     monkeypatch.setitem(RECIPES, ("paq2piq", "small"), Recipe(stages=(Stage(name="train", epochs=1, lr=1e-3),)))

@@ -39,6 +39,7 @@ def confirmed(tmp_path: Path) -> StudyDirectory:
     return directory
 
 
+@pytest.mark.slow
 def test_records_make_the_same_report_again(confirmed: StudyDirectory, tmp_path: Path) -> None:
     report(["kept"], tmp_path / "out", tmp_path / "records", tmp_path / "studies")
     report(["kept"], tmp_path / "again", None, tmp_path / "records")
