@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -108,7 +110,9 @@ def sweep_panels(
 ) -> list[Panel]:
     """Metrics against λ (Figures 7, S5) or h (Table 4), a panel each; the λ=0 baseline is a dashed level.
 
-    Trials that share the parameter's value are seeds: the line is their mean, the bars their standard deviation.
+    Trials that share the parameter's value are seeds: the line is their mean, the bars their standard deviation. Where
+    the other of the two varies as well, a line would read as a curve of one setting: then the trials are drawn apart,
+    coloured by the other's power of ten, with a straight trend.
     """
     if parameter not in ("lam", "step_size"):
         raise ValueError(f"a sweep is over 'lam' or 'step_size', got {parameter!r}")
@@ -128,15 +132,48 @@ def _sweep_panel(
     name: str,
     split: Split,
 ) -> Panel:
-    groups = [[point.metrics(split)[name] for point in swept if getattr(point, parameter) == at] for at in positions]
-    means = [float(np.mean(group)) for group in groups]
-    spreads = [float(np.std(group, ddof=1)) if len(group) > 1 else 0.0 for group in groups]
     layers: list[Layer] = []
     if baselines:
         level = float(np.mean([point.metrics(split)[name] for point in baselines]))
         ends = [positions[0], positions[-1]]
         layers.append(Line(x=ends, y=[level, level], color=INK, dash="dash", width=1.0, name="λ = 0"))
-    layers.append(Line(x=positions, y=means, color=PALETTE[0]))
-    layers.append(Points(x=positions, y=means, error_y=spreads, color=PALETTE[0], name="NT", size=7.0))
+    other = "step_size" if parameter == "lam" else "lam"
+    if len({getattr(point, other) for point in swept}) > 1:
+        layers += _scattered(swept, parameter, other, name, split)
+    else:
+        layers += _joined(swept, parameter, positions, name, split)
     label = "λ" if parameter == "lam" else "step size h (normalised units)"
     return Panel(layers=layers, x_label=label, y_label=axis_label(name), x_log=True)
+
+
+def _scattered(swept: Sequence[TrialPoint], parameter: str, other: str, name: str, split: Split) -> list[Layer]:
+    def at(points: Sequence[TrialPoint]) -> tuple[list[float], list[float]]:
+        return [float(getattr(p, parameter)) for p in points], [p.metrics(split)[name] for p in points]
+
+    by_decade: dict[int, list[TrialPoint]] = {}
+    for point in sorted(swept, key=lambda point: float(getattr(point, other))):
+        by_decade.setdefault(round(math.log10(getattr(point, other))), []).append(point)
+    layers: list[Layer] = []
+    x, y = at(swept)
+    if len(set(x)) > 2:
+        slope, height = np.polyfit(np.log10(x), y, 1)
+        ends = [min(x), max(x)]
+        trend = [float(height + slope * math.log10(end)) for end in ends]
+        layers.append(Line(x=ends, y=trend, color=INK, dash="dot", width=1.0, name="straight trend"))
+    for (decade, points), color in zip(by_decade.items(), itertools.cycle(PALETTE), strict=False):
+        x, y = at(points)
+        label = f"{'h' if other == 'step_size' else 'λ'} ≈ {10.0**decade:g}"
+        layers.append(Points(x=x, y=y, color=color, name=label, size=7.0))
+    return layers
+
+
+def _joined(
+    swept: Sequence[TrialPoint], parameter: str, positions: Sequence[float], name: str, split: Split
+) -> list[Layer]:
+    groups = [[point.metrics(split)[name] for point in swept if getattr(point, parameter) == at] for at in positions]
+    means = [float(np.mean(group)) for group in groups]
+    spreads = [float(np.std(group, ddof=1)) if len(group) > 1 else 0.0 for group in groups]
+    return [
+        Line(x=positions, y=means, color=PALETTE[0]),
+        Points(x=positions, y=means, error_y=spreads, color=PALETTE[0], name="NT", size=7.0),
+    ]

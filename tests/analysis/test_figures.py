@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -178,6 +179,16 @@ def test_the_sweep_averages_seeds_and_marks_the_baseline():
     assert layers_of(rmse, Line)[0].y == [20.0, 20.0]
     with pytest.raises(ValueError, match="needs trials with λ above 0"):
         trials.sweep_panels(SWEEP[:1])
+
+
+def test_where_h_varies_too_no_line_joins_the_trials():
+    """Through points of several h it would read as a curve of one."""
+    others = [dataclasses.replace(point, step_size=0.1) for point in SWEEP[2:]]
+    srocc, _ = trials.sweep_panels([*SWEEP, *others, dataclasses.replace(SWEEP[1], lam=1e-3)])
+    assert [(points.name, len(points.x)) for points in layers_of(srocc, Points)] == [("h ≈ 0.01", 4), ("h ≈ 0.1", 2)]
+    assert [line.name for line in layers_of(srocc, Line)] == ["λ = 0", "straight trend"]
+    start, end = layers_of(srocc, Line)[1].y
+    assert start > end, "accuracy falls with λ"
 
 
 def test_parallel_coordinates_have_a_line_per_trial_within_the_axes():
