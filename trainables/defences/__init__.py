@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from trainables.config import TrialConfig
@@ -14,6 +13,7 @@ from trainables.defences.exact_norm import ExactNorm
 from trainables.defences.nt import NormTraining
 from trainables.defences.rank_margin import RankMargin
 from trainables.defences.trades import Trades
+from trainables.registry import look_up
 
 DEFENCES: dict[str, type[Defence]] = {
     "nt": NormTraining,
@@ -31,11 +31,7 @@ OF_THE_TRIAL = ("lam", "step_size")
 
 def defence_class(name: str) -> type[Defence]:
     """The class of a defence; ValueError for an unknown name, with the nearest one."""
-    if name not in DEFENCES:
-        nearest = get_close_matches(name, DEFENCES, n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
-        raise ValueError(f"unknown defence {name!r}{hint} There are {', '.join(DEFENCES)}")
-    return DEFENCES[name]
+    return look_up(DEFENCES, name, "defence")
 
 
 def parameters_of(name: str) -> list[str]:

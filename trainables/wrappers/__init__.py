@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 from trainables.models.scorer import Scorer
+from trainables.registry import look_up
 from trainables.wrappers.base import DefendedScorer, Wrapper
 from trainables.wrappers.bit_depth import BitDepth
 from trainables.wrappers.crops import CropEnsemble
@@ -37,11 +37,7 @@ def create_wrapper(name: str, **params: Any) -> Wrapper:
 
 def wrapper_class(name: str) -> type[Wrapper]:
     """The class of a wrapper; ValueError for an unknown name, with the nearest one."""
-    if name not in WRAPPERS:
-        nearest = get_close_matches(name, WRAPPERS, n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]!r}? There" if nearest else "; there"
-        raise ValueError(f"unknown defence of a trained model {name!r}{hint} are {', '.join(WRAPPERS)}")
-    return WRAPPERS[name]
+    return look_up(WRAPPERS, name, "defence of a trained model")
 
 
 def defended(scorer: Scorer, name: str, **params: Any) -> DefendedScorer:
