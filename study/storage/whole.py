@@ -17,7 +17,7 @@ BEGUN = ("study.yaml", "launched.yaml", "environment.json", "split.parquet", "me
 """What is there before a trial begins."""
 _STUDY = (
     *BEGUN,
-    *("stop", "mlflow.json", "mlflow.behind", "optuna.db", "optuna.db-*", "optuna/**/*", "locks/*", "logs/*"),
+    *("stop", "mlflow.json", "mlflow.behind", "optuna.db", "optuna.db-*", "optuna/**/*", "locks/*"),
     *(f"trials/*/{name}" for name in TRIAL),
     *("black_box/**/*", "front/front.json", "front/pareto.html", "front/pareto.png", "front/confirmed.json"),
 )

@@ -112,7 +112,7 @@ def test_only_a_study_and_nothing_else_is_deleted(nt: Command, study: StudyDirec
     (study.path / "thesis.tex").touch()
     assert "thesis.tex is no file of a study's" in refused("delete", "mine", "--yes")
     (study.path / "thesis.tex").unlink()
-    for place in ("trials/t000/notes.txt", "confirm/mine.csv", ".notes"):
+    for place in ("trials/t000/notes.txt", "logs/notes.txt", "confirm/mine.csv", ".notes"):
         (study.path / place).parent.mkdir(parents=True, exist_ok=True)
         (study.path / place).touch()
         assert f"{place} is no file of a study's" in refused("delete", "mine", "--yes")
