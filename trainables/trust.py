@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import re
 import stat
@@ -115,16 +114,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-class LogFormatter(logging.Formatter):
-    """Lines of a log file, tracebacks of whatever library included, without secrets."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
 
 
 def _user_shown(scheme: str, user: str) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trainables.trust import LogFormatter
+from trainables.logs import LogFormatter
 
 PROGRESS = "nt-study.progress"
 """The logger whose level says whether progress is shown."""

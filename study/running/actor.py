@@ -19,8 +19,9 @@ from study.errors import StudyError
 from study.storage.directory import StudyDirectory, open_directory
 from study.storage.summaries import read_epochs
 from trainables.config import BASELINE
+from trainables.logs import LogFile
 from trainables.record import SCORES
-from trainables.trust import LogFormatter, without_secrets
+from trainables.trust import without_secrets
 
 if TYPE_CHECKING:
     from trainables.trial import Trial
@@ -164,8 +165,7 @@ class _errors_kept:  # noqa: N801  (a context manager, named as it is read)
 
     def __enter__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.handler = logging.FileHandler(self.folder / "trial.log", delay=True)
-        self.handler.setFormatter(LogFormatter())
+        self.handler = LogFile(self.folder / "trial.log")
         logging.getLogger().addHandler(self.handler)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:

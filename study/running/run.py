@@ -21,13 +21,16 @@ from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, create
 from study.storage.frozen import check_unchanged, environment_of
 from trainables.config import BASELINE
-from trainables.trust import LogFormatter
+from trainables.logs import LogFile
 
 if TYPE_CHECKING:
     from study.repeating.suite_tasks import Extent
     from study.search.durable import DurableSearch
 
 RAY = "starting Ray and its processes"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FAILING = (errno.EIO, errno.EROFS, errno.ESTALE)
+"""What a broken disk, one that the kernel has made read-only for that, and a lost network share answer."""
 
 
 def prepare(studies: Path, name: str, study_file: StudyFile, console: Console | None = None) -> StudyDirectory:
@@ -246,8 +249,7 @@ def attack(
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
-    handler.setFormatter(LogFormatter())
+    handler = LogFile(path)
     logger = logging.getLogger()
     level = logger.level
     # Ray's own handler writes to the terminal; what it says belongs into the file with the rest.
@@ -278,11 +280,14 @@ def _trouble_explained(directory: StudyDirectory) -> Iterator[None]:
                 f"the search's memory {directory.search_place} cannot be used: {storage_reason(error)}; what was "
                 f"finished is kept; once it can be used again, go on with: {directory.command('resume')}"
             ) from None
-        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not isinstance(error, OSError) or error.errno not in (*FULL, *FAILING):
             raise
+        studies = directory.path.parent
+        trouble, remedy = f"no space left in {studies}", "free some space"
+        if error.errno in FAILING:
+            trouble, remedy = f"the disk of {studies} fails ({error.strerror})", "repair or replace it"
         raise StudyError(
-            f"no space left in {directory.path.parent}; what was finished is kept: free some space, then "
-            f"{directory.command('resume')}"
+            f"{trouble}; what was finished is kept: {remedy}, then {directory.command('resume')}"
         ) from None
 
 

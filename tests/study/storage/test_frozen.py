@@ -248,6 +248,13 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(directory: StudyDirectory
     assert list(small_disk.iterdir()) == [target], "nothing half-written stays"
 
 
-def test_other_errors_of_the_disk_are_not_hidden(directory: StudyDirectory) -> None:
+@pytest.mark.parametrize("code", [errno.EIO, errno.EROFS, errno.ESTALE])
+def test_a_failing_disk_is_one_sentence(directory: StudyDirectory, code: int) -> None:
+    said = rf"the disk of .* fails \({os.strerror(code)}\); what was finished is kept: .*nt-study resume frozen"
+    with pytest.raises(StudyError, match=said), _trouble_explained(directory):
+        raise OSError(code, os.strerror(code))
+
+
+def test_errors_that_are_not_the_disks_are_not_hidden(directory: StudyDirectory) -> None:
     with pytest.raises(OSError, match="broken"), _trouble_explained(directory):
-        raise OSError(errno.EIO, "broken")
+        raise OSError(errno.EBADF, "broken")

@@ -262,7 +262,7 @@ def test_a_server_that_never_answers_does_not_hold_up_the_end(studies: Path) -> 
         started = time.monotonic()
         tracker.close(timeout=1.0)
         assert time.monotonic() - started < 2.0
-        # While the server is still there: once its socket is closed, the thread that waits for it finds another problem.
+        # While the server is there: once its socket is closed, the thread that waits for it finds another problem.
         assert "no answer" in tracker.problem and "nt-study sync" in warnings[-1]
 
 
