@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import pareto
-from analysis.labels import lam_text, number, title
+from analysis.labels import defence_text, lam_text, number, title
 from analysis.metrics import interval, rows_of
 from trainables.config import Mixture
 from trainables.objectives import objective
@@ -75,12 +75,14 @@ class TrialPoint:
             return f"λ {lam_text(self.lam)}" + (f", h {self.step_size:.2g}" if self.lam else "")
         values = ({"λ": self.lam} if self.lam else {}) | {**self.training}
         words = ", ".join(f"{name.replace('_', ' ')} {value:.2g}" for name, value in values.items())
-        return ", ".join(filter(None, (self.defence.replace("_", " "), words)))
+        return ", ".join(filter(None, (defence_text(self.defence), words)))
 
     @property
     def label(self) -> str:
-        """What it is called in a legend: by its λ, a mixture by its name."""
-        return self.trial if self.is_mixture else f"λ = {lam_text(self.lam)}"
+        """What it is called in a legend: by its λ, a mixture by its name, another defence than NT with its setting."""
+        if self.is_mixture:
+            return self.trial
+        return f"λ = {lam_text(self.lam)}" if self.defence == "nt" or self.is_baseline else self.setting
 
     @property
     def lam_and_h(self) -> tuple[str, str]:
@@ -140,7 +142,7 @@ class Front:
     @property
     def name(self) -> str:
         """The study's, and its defence's where that is not NT or the study's name."""
-        return self.study if self.defence in ("nt", self.study) else f"{self.study} ({self.defence.replace('_', ' ')})"
+        return self.study if self.defence in ("nt", self.study) else f"{self.study} ({defence_text(self.defence)})"
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -164,7 +166,7 @@ class Front:
 
     @property
     def reported(self) -> TrialPoint | None:
-        """The NT trial or mixture to report: the knee, or the most robust member where the knee is the baseline."""
+        """The trial or mixture to report: the knee, or the most robust member where the knee is the baseline."""
         return next((point for point in (self.knee, self.most_robust) if point.lam > 0), None)
 
     @property

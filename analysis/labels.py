@@ -53,6 +53,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:#.{digits}g}"
 
 
+def defence_text(defence: str) -> str:
+    """A name of `trainables.defences` as people say it."""
+    return "NT" if defence == "nt" else defence.replace("_", " ")
+
+
 def lam_text(lam: float) -> str:
     """λ to two digits, as 1.7e-4; 0 for the baseline, "–" where it is not known."""
     if math.isnan(lam):

@@ -130,13 +130,13 @@ def _step_sizes(result: StudyResult) -> Table | None:
 
 
 def _attack_losses(result: StudyResult) -> list[Table]:
-    """A table for the λ=0 baseline and one for the reported NT trial, for each group of attacks with several losses."""
+    """A table for the λ=0 baseline and one for the reported trial, for each group of attacks with several losses."""
     tables = []
     for labels in series_over(result.attacks, "loss"):
         for point in result.compared:
-            scores = result.tables(point.trial)
+            scores, defence = result.tables(point.trial), "" if point.is_baseline else point.defence
             if all(set(labels) <= set(table["attack"]) for table in scores):
-                tables.append(attack_loss_table(result.baseline, scores, labels, SPLIT, not point.is_baseline))
+                tables.append(attack_loss_table(result.baseline, scores, labels, SPLIT, defence))
     return tables
 
 

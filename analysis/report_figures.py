@@ -56,7 +56,7 @@ class StudyResult:
     data: str
     """Fingerprint of the images and split."""
     scores: Mapping[str, pd.DataFrame]
-    """Score tables by trial; the λ=0 baseline's and the reported NT trial's at least."""
+    """Score tables by trial; the λ=0 baseline's and the reported trial's at least."""
     about: str = ""
     """One sentence: what was trained on what."""
     retrained: Mapping[str, Sequence[pd.DataFrame]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class StudyResult:
     eps: float | None = None
     """Of the default attack, for the check of Theorem 1; None leaves it out."""
     examples: Sequence[Example] = ()
-    """Adversarial examples of the reported NT trial, to be shown with their scores."""
+    """Adversarial examples of the reported trial, to be shown with their scores."""
     finite_differences: Mapping[str, FiniteDifferences] = field(default_factory=dict)
     """By trial, for the check of Section 5.3; needs weights, as the examples do."""
     planned_trials: int | None = None
@@ -109,7 +109,7 @@ class StudyResult:
 
     @property
     def compared(self) -> list[TrialPoint]:
-        """The λ=0 baseline and the reported NT trial, as far as they have finished."""
+        """The λ=0 baseline and the reported trial, as far as they have finished."""
         return [point for point in (self.front.baseline, self.front.reported) if point is not None]
 
 

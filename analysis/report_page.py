@@ -21,7 +21,7 @@ from analysis.tables_as import as_html, from_markdown
 
 PANEL_HEIGHT = 400
 """Pixels."""
-NO_TABLES = "<p>No study has both a finished λ = 0 baseline and a finished NT trial yet.</p>"
+NO_TABLES = "<p>No study of NT has both a finished λ = 0 baseline and another finished trial yet.</p>"
 
 
 def report_page(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.attack_series import Attacks
 from analysis.comparable import require_same_data
-from analysis.labels import number, title
+from analysis.labels import defence_text, number, title
 from analysis.metrics import Sample, sample
 from analysis.paper import ATTACKS, printed
 from analysis.verdicts import better
@@ -199,18 +199,22 @@ def step_size_table(baseline: str, by_step_size: Mapping[float, Sequence[pd.Data
 
 
 def attack_loss_table(
-    baseline: str, scores: Sequence[pd.DataFrame], labels: Sequence[str], split: str, is_nt: bool = False
+    baseline: str, scores: Sequence[pd.DataFrame], labels: Sequence[str], split: str, defence: str = ""
 ) -> Table:
-    """Table S2: the attack's loss varied; `labels` are the score table's labels of the variants."""
+    """Table S2: the attack's loss varied; `labels` are the score table's labels of the variants.
+
+    defence: what the model was trained with; empty: nothing.
+    """
     names = [f"{metric}{role}_attacked" for role in ("", "_mos") for metric in CLEAN_METRICS]
+    model = f"{baseline} with {defence_text(defence)}" if defence else baseline
 
     def cell(name: str, label: str) -> Cell:
-        return single_cell(scores, suffixed(name, label), split, printed(baseline, is_nt, name, label))
+        in_print = printed(baseline, defence == "nt", name, label) if defence in ("", "nt") else None
+        return single_cell(scores, suffixed(name, label), split, in_print)
 
     return Table(
         key="S2",
-        caption=f"{baseline}{' with NT' if is_nt else ''} under attacks of different losses, {split} images, "
-        "scores of float images",
+        caption=f"{model} under attacks of different losses, {split} images, scores of float images",
         head=("attack", *(title(name) for name in names)),
         rows=tuple((label, tuple(cell(name, label) for name in names)) for label in labels),
         notes=(

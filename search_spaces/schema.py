@@ -89,7 +89,7 @@ class Split(_Part):
 
 
 class Resources(_Part):
-    """What one NT trial reserves on the cluster."""
+    """What one trial reserves on the cluster."""
 
     cpu: Real = Field(gt=0)
     """Processor cores."""
@@ -129,7 +129,7 @@ class StudyFile(_Part):
     seed: Whole = Field(default=0, ge=0)
     """Everything random is derived from it: the split, weights, batches, search, attacks."""
     trials: Whole = Field(default=12, ge=1)
-    """NT trials, beside the λ=0 baseline that is always part of a study."""
+    """Trials with the defence, beside the λ=0 baseline that is always part of a study."""
     sampler: Sampler = "pareto_gp"
     """What chooses the next point; compared by measurement in docs/search.md."""
     space: dict[str, Range]
@@ -165,7 +165,7 @@ class StudyFile(_Part):
     trial_timeout: Real | None = Field(default=None, gt=0)
     """Seconds without a finished epoch after which a trial's process is ended, which is a failure; None: never."""
     give_up_after: Whole = Field(default=3, ge=1)
-    """The study stops when its first so many NT trials all failed with the same error."""
+    """The study stops when its first so many trials all failed with the same error."""
     storage: str | None = None
     """Optuna storage as a database URL without a password; None: SQLite in the study's folder."""
 

@@ -223,7 +223,7 @@ def _symbol(decade: int) -> Symbol:
 
 
 def _sizes(trials: Sequence[TrialPoint], front: Front) -> list[float]:
-    """By epochs, relative to the longest NT trial; the baseline may train much longer and is the largest."""
+    """By epochs, relative to the longest trial of a defence; the baseline may train much longer and is the largest."""
     most = max((point.epochs for point in front.points if not point.is_baseline), default=0)
     shares = [min(1.0, point.epochs / most) if most and not point.is_mixture else 1.0 for point in trials]
     return [SMALLEST + (LARGEST - SMALLEST) * share for share in shares]

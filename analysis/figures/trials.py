@@ -17,7 +17,7 @@ from analysis.labels import axis_label, lam_text, number, title
 
 CURVES = (
     ("train_loss", "training loss"),
-    ("train_penalty", "NT penalty"),
+    ("train_penalty", "penalty of the defence"),
     ("srocc", axis_label("srocc")),
     ("rmse_attacked", axis_label("rmse_attacked")),
 )

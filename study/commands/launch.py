@@ -41,7 +41,7 @@ def launch(
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")] = False,
     weights: Annotated[Path | None, typer.Option(help="Published checkpoint to start from; DBCNN: scnn.pkl.")] = None,
     swin_scale: SwinScaleOption = None,
-    trials: Annotated[int | None, typer.Option(help="NT trials, beside the λ=0 baseline.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials, beside the λ=0 baseline.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     sampler: Annotated[str | None, typer.Option(help="pareto_gp, path, tpe, nsga2, gp, qmc, random or grid.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Early stopping of trials: none or pareto_asha.")] = None,

@@ -22,7 +22,7 @@ def confirm(directory: StudyDirectory, seeds: int, console: Console) -> bool:
     front = front_of(directory)
     members = [point.trial for point in front.members if not point.is_baseline]
     if not members:
-        raise StudyError(f"the front of study {directory.name!r} holds no NT trial that could be confirmed")
+        raise StudyError(f"the front of study {directory.name!r} holds its λ=0 baseline only: nothing to confirm")
     if not retrain(directory, seeds, members, console, attacked=[BASELINE, *members]):
         return False
     write_summary(directory, front)

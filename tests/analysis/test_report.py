@@ -32,6 +32,7 @@ def result(
     study: str = "demo",
     trials: tuple[str, ...] = tuple(NOISE),
     points: dict[str, tuple[float, float]] | None = None,
+    defence: str = "nt",
     **more: Any,
 ) -> StudyResult:
     points = points or {trial: (lam, 0.01) for trial, lam in LAM.items()}
@@ -44,6 +45,7 @@ def result(
             "validation": measure(tables[trial], "validation"),
             "test": measure(tables[trial], "test"),
             "is_baseline": trial == "baseline",
+            "defence": defence,
         }
         for trial in trials
     ]
@@ -109,10 +111,20 @@ def test_the_page_says_what_was_found_how_to_make_it_again_and_what_to_doubt(fil
 def test_a_study_without_its_baseline_has_a_front_but_says_that_tables_are_missing(tables):
     trials = ("t000", "t001")
     found = report_files([result(tables, trials=trials, planned_trials=2)])
-    assert "No study has both" in page_of(found) and "Partial" not in page_of(found)
+    assert "No study of NT has both" in page_of(found) and "Partial" not in page_of(found)
     assert not any(name.startswith("tables/") for name in found)
     assert "figures/demo_front.png" in found
     assert found == report_files([result(tables, trials=trials, planned_trials=2)]), "the same records, the same bytes"
+
+
+def test_a_study_of_another_defence_is_not_called_nt(tables):
+    labels = {"fgsm": {"name": "fgsm"}, "mid": {"name": "fgsm", "loss": "mid"}, "mae": {"name": "fgsm", "loss": "mae"}}
+    scores = {trial: pd.concat([*(table.assign(attack=name) for name in labels)]) for trial, table in tables.items()}
+    other = result(scores, defence="adversarial_training", attacks=labels)
+    captions = [table.caption for table in report_tables([other])]
+    assert len(captions) == 2 and "hyperiqa with adversarial training under attacks" in captions[1]
+    legends = [point.label for point in other.compared]
+    assert legends[0] == "λ = 0" and legends[1].startswith("adversarial training, λ ")
 
 
 def test_several_studies_share_tables_and_a_plot(tables):

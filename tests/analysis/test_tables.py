@@ -150,6 +150,15 @@ def test_step_sizes_are_sorted_and_losses_keep_their_order():
     losses = attack_loss_table("dbcnn", [scores], ["fgsm_mse", "fgsm"], "test")
     assert [label for label, _ in losses.rows] == ["fgsm_mse", "fgsm"]
     assert losses.rows[0][1][0].entries[0].value == value(scores, "test", "rmse_attacked/fgsm_mse")
+    captions = [
+        attack_loss_table("dbcnn", [scores], ["fgsm"], "test", defence).caption
+        for defence in ("", "nt", "adversarial_training")
+    ]
+    assert [caption.partition(" under ")[0] for caption in captions] == [
+        "dbcnn",
+        "dbcnn with NT",
+        "dbcnn with adversarial training",
+    ]
 
 
 def test_different_data_and_missing_trials_are_refused():

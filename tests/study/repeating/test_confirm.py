@@ -125,7 +125,7 @@ def test_the_front_shows_what_is_confirmed(directory: StudyDirectory, capsys: py
 
 def test_a_front_without_nt_trials_cannot_be_confirmed(tmp_path: Path) -> None:
     directory = write_study(tmp_path, "bare", ends=("failed",))
-    with pytest.raises(StudyError, match="holds no NT trial"):
+    with pytest.raises(StudyError, match="holds its λ=0 baseline only"):
         confirm(directory, 1, Console())
 
 
