@@ -49,7 +49,7 @@ def _run() -> None:
     import warnings
 
     from search_spaces.yaml_file import StudyFileError
-    from study.errors import StudyError
+    from study.errors import FAILING, FULL, StudyError
 
     # What Pillow warns of names no file, and what it refuses is said with the file's name.
     warnings.filterwarnings("ignore", module="PIL")
@@ -65,9 +65,10 @@ def _run() -> None:
             raise
         sys.exit(_refused(str(error)))
     except OSError as error:
-        if error.filename is None or shows_tracebacks():
+        is_the_disks = error.filename is not None or error.errno in (*FULL, *FAILING)
+        if not is_the_disks or shows_tracebacks():
             raise
-        sys.exit(_refused(f"{error.filename} cannot be used: {error.strerror}"))
+        sys.exit(_refused(f"{error.filename or 'a disk'} cannot be used: {error.strerror}"))
 
 
 def _app() -> typer.Typer:

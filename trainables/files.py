@@ -45,7 +45,8 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object])
     """Replace `path` by `content` (bytes, or a function that writes to a binary file): all of it or none.
 
     Its folder is made, but none above: where the whole study was deleted, nothing of it comes back.
-    Raises OSError as the file system does (no space, no permission) and leaves the old file as it was.
+    Raises OSError as the file system does (no space, no permission), with a file's name, and leaves the old file as it
+    was.
     """
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -59,8 +60,10 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object])
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a write that fails does not know of what
         raise
 
 

@@ -3,8 +3,9 @@
     python -m benchmarks.torture --times 15 --record torture.jsonl
     python -m benchmarks.torture --only "SIGKILL: driver" --only race --times 2
 
-A study (Ray, Optuna, MLflow, six trials of three epochs) is hit up to five times, resumed each time and finished; then
-its trials, epochs and objectives, on disk, in Optuna and in MLflow, have to be those of an undisturbed one. Every blow
+A study (Ray, Optuna, MLflow, six trials of three epochs) is hit up to five times, resumed where that ended its driver,
+and finished; then its trials, epochs and objectives, on disk, in Optuna and in MLflow, have to be those of an
+undisturbed one. Every blow
 is a line of the record, and a record is gone on with: what is there counts. Exits with 1 where anything was wrong.
 Each blow takes about half a minute of a core. The full disk needs root, failing writes a C compiler, PostgreSQL's and
 the object store's need what the tests need.
@@ -31,6 +32,10 @@ from benchmarks.torture.small_study import Values, problems_of, values_of
 RACE = "race"
 PER_STUDY = 5
 """Blows until a study may finish, at most."""
+IN_ONE_LIFE = 2
+"""Blows at one driver, where it goes on after them."""
+ENDED_RACES = 0.8
+"""Share of the races in which the winner is killed soon, so that the study has another race."""
 EARLIEST = 0.05
 """Seconds into a driver's life."""
 RAISED = re.compile(r"^[\w.]+(Error|Exception|Interrupt)\b.*", re.MULTILINE)
@@ -84,11 +89,15 @@ class Torture:
         lines: list[dict[str, Any]] = []
         first = INJECTIONS.get(kinds[0])
         with first.rig() if first else local_rig() as rig:
-            for kind in kinds:
-                line = self._race(rig) if kind == RACE else self._hit(rig, INJECTIONS[kind])
-                if line:
-                    lines.append({"kind": kind, "study": len(self.lines), **line})
-                if line is None or line["problems"]:
+            left = list(kinds)
+            while left:
+                kind = left[0]
+                of_one_driver = (
+                    [self._race(rig)] if kind == RACE else self._hit(rig, INJECTIONS[kind], left.count(kind))
+                )
+                lines += [{"kind": kind, "study": len(self.lines), **line} for line in of_one_driver]
+                del left[: len(of_one_driver)]
+                if not of_one_driver or of_one_driver[-1]["problems"]:
                     break
             wrong = rig.finish() or problems_of(rig.directory, self.reference, rig.tracking_uri)
         if lines:
@@ -102,23 +111,28 @@ class Torture:
         with self.record.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
-    def _hit(self, rig: Rig, injection: Injection) -> dict[str, Any] | None:
-        """A blow at a random moment; None where the study has finished by itself before anything could be hit."""
+    def _hit(self, rig: Rig, injection: Injection, times: int) -> list[dict[str, Any]]:
+        """Blows at random moments of one driver's life, up to `IN_ONE_LIFE` where it can go on after them.
+
+        Empty where the study has finished by itself before anything could be hit.
+        """
         driver = rig.start()
         started = time.monotonic()
-        moment = started + self.moments.uniform(EARLIEST, self.latest)
-        until(lambda: time.monotonic() >= moment, driver, self.latest)
-        hit = until(lambda: injection.blow(rig, driver, self.moments), driver, self.latest)
-        after = time.monotonic() - started
+        count = min(times, IN_ONE_LIFE) if 0 in injection.codes else 1
+        lines: list[dict[str, Any]] = []
+        for moment in sorted(started + self.moments.uniform(EARLIEST, self.latest) for _ in range(count)):
+            until(lambda: False, driver, moment - time.monotonic())
+            if until(lambda: injection.blow(rig, driver, self.moments), driver, self.latest):
+                lines.append({"after": time.monotonic() - started, "codes": (), "lived": 0.0, "problems": []})
         struck = time.monotonic()
         problem = ended(driver)
-        if not hit:
-            return None
-        codes = (driver.returncode,)
-        # A blow may come when the driver has just done all there is to do.
-        found = self._complaints(rig, codes, {*injection.codes, 0})
-        lived = time.monotonic() - struck
-        return {"after": after, "codes": codes, "lived": lived, "problems": [problem] * bool(problem) + found}
+        if lines:
+            codes = (driver.returncode,)
+            # A blow may come when the driver has just done all there is to do.
+            found = self._complaints(rig, codes, {*injection.codes, 0})
+            lines[-1]["problems"] = [problem] * bool(problem) + found
+            lines = [{**line, "codes": codes, "lived": time.monotonic() - struck} for line in lines]
+        return lines
 
     def _race(self, rig: Rig) -> dict[str, Any]:
         """Two drivers at once; one of them is killed as soon as the other was refused, if it still runs."""
@@ -128,7 +142,7 @@ class Torture:
         time.sleep(self.moments.uniform(0, 1))
         second = rig.start(command, "a")
         until(lambda: second.poll() is not None, first, self.latest)
-        if self.moments.random() < 0.5 and None in (first.poll(), second.poll()):
+        if self.moments.random() < ENDED_RACES and None in (first.poll(), second.poll()):
             time.sleep(self.moments.uniform(0, 5))
             for driver in (first, second):
                 driver.kill()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import logging
 import os
 import secrets
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -32,6 +34,10 @@ LONGEST_SOCKET = 107
 """Characters that the system takes as a socket's path."""
 SOCKET_BELOW = 70
 """Characters of such a path below Ray's folder, at most."""
+
+PREFIX = "nt-study-"
+HELD = "held"
+"""File in the folder of a process's Ray, which the process keeps locked."""
 
 SETTINGS = {
     "idle_worker_killing_time_threshold_ms": 3_600_000,  # they wait for the baseline to end
@@ -90,9 +96,26 @@ def _loopback_only() -> Iterator[None]:
 def _private_folder() -> Path:
     """A place for Ray's folder, which Ray opens to everybody, within one that others cannot enter."""
     is_short = len(tempfile.gettempdir()) + len("/nt-study-12345678/ray") + SOCKET_BELOW <= LONGEST_SOCKET
-    folder = Path(tempfile.mkdtemp(prefix="nt-study-", dir=None if is_short else "/tmp"))
-    atexit.register(_end, folder)  # before Ray's own end, which was registered when it was imported
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=None if is_short else "/tmp"))
+    held = (folder / "taken").open("w")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    Path(held.name).rename(folder / HELD)  # nobody finds it unlocked while this process lives
+    atexit.register(_end, folder, held)  # before Ray's own end, which was registered when it was imported
+    _remove_abandoned(folder.parent)
     return folder / "ray"
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Remove the folders of this user's processes that were killed. The kernel lets go of a killed process's lock."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, or another process removes it too
+            held = os.open(folder / HELD, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if folder.lstat().st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(held)
 
 
 def end_anyway(code: int, seconds: float = ENDING) -> None:
@@ -118,8 +141,9 @@ def _leave(code: int, ending: threading.Event, seconds: float) -> None:
     os._exit(code)
 
 
-def _end(folder: Path) -> None:
+def _end(folder: Path, held: IO[str]) -> None:
     import ray
 
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+    held.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import signal
 import threading
@@ -16,7 +15,7 @@ from rich.console import Console
 from search_spaces.schema import StudyFile
 from study.cluster.session import start_ray
 from study.cluster.watch import watched
-from study.errors import StudyError
+from study.errors import FAILING, FULL, StudyError
 from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, create
 from study.storage.frozen import check_unchanged, environment_of
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from study.search.durable import DurableSearch
 
 RAY = "starting Ray and its processes"
-FULL = (errno.ENOSPC, errno.EDQUOT)
-FAILING = (errno.EIO, errno.EROFS, errno.ESTALE)
-"""What a broken disk, one that the kernel has made read-only for that, and a lost network share answer."""
 
 
 def prepare(studies: Path, name: str, study_file: StudyFile, console: Console | None = None) -> StudyDirectory:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +81,40 @@ def test_a_study_s_own_ray_is_closed_to_others(tmp_path: Path) -> None:
     assert not Path(said["folder"]).parent.exists(), "it goes with the process"
     assert said["cluster switch"], "what joins a cluster later finds it by its address"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
+FOLDER = """
+import os, signal, sys
+from study.cluster.local import _private_folder
+
+print(_private_folder().parent, flush=True)
+sys.stdin.readline()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_folder_of_a_killed_process_goes_with_the_next_one() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as temporary, contextlib.ExitStack() as stack:
+
+        def begin() -> tuple[subprocess.Popen[str], Path]:
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", FOLDER],
+                    env=os.environ | {"TMPDIR": temporary},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            assert process.stdout is not None
+            return process, Path(process.stdout.readline().strip())
+
+        users = Path(temporary) / "nt-study-mine"
+        users.mkdir()
+        (killed, first), (alive, second) = begin(), begin()
+        killed.communicate("\n")
+        assert first.exists(), "nobody could remove it"
+        later, third = begin()
+        assert not first.exists() and second.exists() and third.exists() and users.exists()
+        for process in (alive, later):
+            process.communicate("\n")
