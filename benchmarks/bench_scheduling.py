@@ -110,7 +110,13 @@ class DriverMeter(Unpickled, Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.finished += 1
         if self.finished in MARKS:
-            self.rows.append(self._now(self.finished))
+            before, row = self.rows[-1], self._now(self.finished)
+            self.rows.append(row)
+            count = row["finished"] - before["finished"]
+            cpu, wall = ((row[key] - before[key]) / count * 1e3 for key in ("cpu", "wall"))
+            print(
+                f"{row['finished']:.0f} | {row['memory']:.0f} | {row['gcs']:.0f} | {cpu:.0f} | {wall:.0f}", flush=True
+            )
 
 
 def main() -> None:
@@ -141,8 +147,9 @@ def main() -> None:
         with contextlib.ExitStack() as stack:
             notifiers = [stack.enter_context(recorded(directory))] if options.mlflow else []
             meter = DriverMeter()
+            print("finished | driver, MiB | GCS, MiB | driver's CPU time, ms per trial | wall time, ms per trial")
             run_trials(directory, study_file, search, [meter, *notifiers], lambda: False, actor=SleepingTrial)
-        report(directory, options.slots, meter)
+        report(directory, options.slots)
     ray.shutdown()
 
 
@@ -194,17 +201,12 @@ def write_study(studies: Path, options: argparse.Namespace) -> StudyDirectory:
     return directory
 
 
-def report(directory: StudyDirectory, slots: int, meter: DriverMeter) -> None:
+def report(directory: StudyDirectory, slots: int) -> None:
     times = [json.loads(path.read_text()) for path in directory.trials.glob("*/slot.json")]
     print(f"{len(times)} trials on {slots} slots")
     filled = first_full(times) - min(entry["began"] for entry in times)
     print(f"all slots are in use {filled:.0f} s after the first")
     print(f"slots in use, from then to the last start: {utilisation(times, slots):.1%}")
-    print("finished | driver's memory, MiB | the GCS's | driver's CPU time, ms per trial | wall time, ms per trial")
-    for before, row in zip(meter.rows, meter.rows[1:], strict=False):
-        trials = row["finished"] - before["finished"]
-        cpu, wall = ((row[key] - before[key]) / trials * 1e3 for key in ("cpu", "wall"))
-        print(f"{row['finished']:.0f} | {row['memory']:.0f} | {row['gcs']:.0f} | {cpu:.0f} | {wall:.0f}")
 
 
 def first_full(times: list[dict[str, float]]) -> float:
