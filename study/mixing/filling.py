@@ -17,6 +17,7 @@ from analysis.front import TrialPoint
 from search_spaces.schema import StudyFile
 from study.errors import StudyError
 from study.looking.front_files import front_of
+from study.running.standstill import Standstill
 from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, open_directory
 from study.storage.reading import read_object
@@ -51,12 +52,14 @@ def fill(
     options = {"num_cpus": wanted.cpu, "num_gpus": wanted.gpu, "resources": wanted.custom}
     remote = ray.remote(**options, max_restarts=1, max_task_retries=1)(_Mixer)
     mixers: list[Any] = []
+    standstill = Standstill(console.print, f"Ctrl-C, and {directory.command('resume')}")
     with waiting(console, "measuring mixtures"):
         while not stop() and (round_ := to_fill(directory, study_file, width)):
             mixers += [remote.remote(directory.address) for _ in round_[len(mixers) :]]
             pending = {mixer.record.remote(one): one for mixer, one in zip(mixers, round_, strict=False)}
             while pending and not stop():
                 done, _ = ray.wait(list(pending), timeout=STOP_SECONDS)
+                standstill.look(len(done))
                 for task in done:
                     _note(directory, pending.pop(task), task, console)
                     changed()

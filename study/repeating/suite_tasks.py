@@ -11,6 +11,7 @@ from rich.console import Console
 
 from study.errors import StudyError
 from study.looking.front_files import front_of
+from study.running.standstill import Standstill
 from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, open_directory
 from study.storage.images import images_of
@@ -61,9 +62,11 @@ def run_suite(
     failed: dict[str, str] = {}
     pending = {attack.remote(directory.address, trial, suite): trial for trial in trials}
     total = len(pending)
+    standstill = Standstill(console.print, f"Ctrl-C, and {directory.command('suite')}")
     with waiting(console, f"attacking {total} models with {', '.join(directory.read_study_file().suite)}") as say:
         while pending and not stop():
             done, _ = ray.wait(list(pending), timeout=STOP_SECONDS)
+            standstill.look(len(done))
             for one in done:
                 trial = pending.pop(one)
                 try:

@@ -8,13 +8,9 @@ from typing import Any
 
 from ray.tune import Callback
 
-from study.running.progress import clock
+from study.running.standstill import is_far_above
 from study.running.unpickled import Unpickled
-
-FAR_ABOVE = 10.0
-"""Times the longest epoch of any trial: without an epoch for so long, a process may hang."""
-LEAST = 60.0
-"""Seconds that are no reason for doubt, however short the epochs are: the last one also writes the record."""
+from study.running.words import clock
 
 
 class Patience(Unpickled, Callback):
@@ -59,7 +55,7 @@ class Patience(Unpickled, Callback):
             waited = self._waited(trial)
             if self.limit is not None and waited > self.limit:
                 self._end(trial)
-            elif self.longest and waited > max(LEAST, FAR_ABOVE * self.longest) and trial.trial_id not in self.doubted:
+            elif is_far_above(waited, self.longest) and trial.trial_id not in self.doubted:
                 self._doubt(trial, waited)
 
     def _waited(self, trial: Any) -> float:

@@ -12,7 +12,8 @@ import ray
 from ray._private.authentication import authentication_utils
 
 from study.cluster import watch
-from study.running.patience import FAR_ABOVE, LEAST, Patience
+from study.running.patience import Patience
+from study.running.standstill import FAR_ABOVE, LEAST, Standstill
 
 
 class Clock:
@@ -98,3 +99,25 @@ def test_a_server_that_does_not_answer_ends_the_watch_once(
     ended: list[str] = []
     watch.Watch(ended.append).ask({"the head": request.getfixturevalue(victim)})
     assert ended == ["the head"]
+
+
+def test_tasks_of_which_none_ends_are_named_once_until_one_does() -> None:
+    clock, heard = Clock(), list[str]()
+    standstill = Standstill(heard.append, "nt-study suite mine", clock)
+
+    def wait(seconds: float, ended: int = 0) -> None:
+        clock.now += seconds
+        standstill.look(ended)
+
+    wait(10_000)
+    assert heard == [], "how long the first one takes nobody knows"
+    standstill.since = clock.now
+    wait(20, ended=2)
+    wait(20 * FAR_ABOVE - 1)
+    assert heard == []
+    wait(2)
+    wait(1000)
+    assert len(heard) == 1 and heard[0].endswith("if it hangs: nt-study suite mine")
+    wait(1, ended=1)
+    wait(10 * 20 * FAR_ABOVE**2)
+    assert len(heard) == 2
