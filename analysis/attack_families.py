@@ -14,8 +14,8 @@ from trainables.record import CONTROL
 
 CONTROLS = ("noise", "transfer")
 """No attacks to claim a gain against: noise, and images made on the λ = 0 baseline, which are white box to it alone."""
-GRADIENT = ("fgsm", "ifgsm", "apgd")
-"""Attacks that climb the same gradient within the same box: at one eps they are one case, not three."""
+GRADIENT = ("fgsm", "ifgsm", "apgd", "rank", "mad")
+"""Attacks that climb the same gradient within the same box: at one eps they are one case, not several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def families(pair: Pair, wanted: Callable[[Pair, str], bool]) -> list[Family]:
 
 
 def is_black_box(pair: Pair, label: str) -> bool:
-    return _name(pair, label) in (*BLACK_BOX, "square")
+    return _name(pair, label) in (*BLACK_BOX, "square", "rank_square")
 
 
 def is_graded(pair: Pair, label: str) -> bool:

@@ -79,8 +79,8 @@ def attack(model: Score, images: Tensor, name: str = "fgsm", *, mos: ArrayLike |
 
     model: any PyTorch module or function, (N, 3, H, W) in [0, 1] -> (N,) or (N, 1) scores in [0, 100]; it is attacked
     in evaluation mode and left as it was. images: float (N, 3, H, W) in [0, 1]; each is attacked by itself. name:
-    "fgsm", "ifgsm", "apgd", "square", "perceptual", "noise", "kor", "uap", "stadv", "transfer" or "again". mos: (N,)
-    in [0, 100], where known.
+    "fgsm", "ifgsm", "apgd", "square", "perceptual", "noise", "kor", "uap", "stadv", "transfer", "mad", "again", or,
+    on the ranking of all `images` together, "rank" or "rank_square". mos: (N,) in [0, 100], where known.
     params: the attack's own, as in `eps=8 / 255, steps=10`; by default the paper's (eps 0.005 in [0, 1] pixel units).
     ValueError for an unknown attack or parameter, for values out of range, and for a model that does not return scores.
     """

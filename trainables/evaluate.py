@@ -11,7 +11,7 @@ Settled here and nowhere else (supplement S4, Table S1, the authors' released de
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,8 @@ def evaluate(
     time, fewer where memory asks for it (`memory.py`). precision: of the attacks' own passes; scores and the clean
     gradient are computed in `precision.scoring` of it. An attack's control, where it has one, is recorded too, as
     `<label>_control`. Of an attack in both directions an image's row is that of the direction which moves the image's
-    score further, whatever its views do by themselves. seen: what attacks are shown in `model`'s place, such as the
+    score further, whatever its views do by themselves; an attack on a set's ranking has the images of a split for its
+    set. seen: what attacks are shown in `model`'s place, such as the
     same model without a defence before it.
 
     Scores in evaluation mode; afterwards the model's mode, parameters, `.grad` and BatchNorm statistics are as before.
@@ -125,8 +126,7 @@ def _score_table(
     mos = rows["mos"].to_numpy(np.float64)
     owners: list[Positions] = []
     of_clean: list[Columns] = []
-    parts = {label: attack.sides if isinstance(attack, Attack) else (attack,) for label, attack in attacks.items()}
-    of_attack: dict[str, list[list[Columns]]] = {label: [[] for _ in sides] for label, sides in parts.items()}
+    of_attack: dict[str, dict[int, list[Columns]]] = {label: {} for label in attacks}
     with undisturbed(model), computing_in(scoring(precision), model):
         batch_size = _views_at_a_time(model, batch_size)
         replays = {
@@ -145,20 +145,22 @@ def _score_table(
             )
             labels = torch.from_numpy(mos[batch.owners]).to(clean.score)
             shown, of_shown = (model, clean) if seen is None else (seen, _clean_pass_of(seen, batch.images))
-            for label, sides in parts.items():
-                for attack, found in zip(sides, of_attack[label], strict=True):
-                    started = _now(batch.images)
-                    if isinstance(attack, Attack):
-                        with computing_in(precision, shown):
-                            adversarial = attack(shown, batch.images, clean=of_shown, mos=labels)
-                    else:
-                        adversarial = next(replays[label]).images
-                    seconds = _now(batch.images) - started
-                    again = isinstance(attack, Again)
-                    found.append(
-                        _compare(model, batch.images, clean, adversarial, seconds, asks_again=again, thorough=thorough)
+            for label, attack in attacks.items():
+                started = _now(batch.images)
+                candidates: Iterable[Tensor]
+                if isinstance(attack, Attack):
+                    with computing_in(precision, shown):
+                        candidates = attack.candidates(shown, batch.images, clean=of_shown, mos=labels)
+                else:
+                    candidates = [next(replays[label]).images]
+                seconds = _now(batch.images) - started
+                again = isinstance(attack, Again)
+                for candidate, adversarial in enumerate(candidates):
+                    columns = _compare(
+                        model, batch.images, clean, adversarial, seconds, asks_again=again, thorough=thorough
                     )
-    return _assemble(rows, np.concatenate(owners), of_clean, of_attack)
+                    of_attack[label].setdefault(candidate, []).append(columns)
+    return _assemble(rows, np.concatenate(owners), of_clean, of_attack, attacks)
 
 
 def _clean_pass_of(seen: Scorer, images: Tensor) -> CleanPass:
@@ -199,26 +201,31 @@ def _assemble(
     rows: pd.DataFrame,
     owners: Positions,
     of_clean: list[Columns],
-    of_attack: dict[str, list[list[Columns]]],
+    of_attack: dict[str, dict[int, list[Columns]]],
+    attacks: Mapping[str, Attack | Images],
 ) -> pd.DataFrame:
-    """Views to images, directions to the further one, columns to one table."""
+    """Views to images, candidates to the one that the attack chooses, columns to one table."""
     clean = _per_image(owners, of_clean, len(rows))
     described = rows[["image", "content", "split", "mos"]].reset_index(drop=True)
     parts = []
-    for label, sides in of_attack.items():
+    for label, candidates in of_attack.items():
         columns: dict[str, Any] = {"attack": label, **dict.fromkeys(("attacked_score_8bit", "ssim", "psnr"), np.nan)}
-        attacked = _furthest(clean["clean_score"], [_per_image(owners, batches, len(rows)) for batches in sides])
+        found = [_per_image(owners, batches, len(rows)) for batches in candidates.values()]
+        attacked = _chosen(attacks[label], described, clean["clean_score"], found)
         parts.append(described.assign(**(columns | clean | attacked)))
     table = pd.concat(parts, ignore_index=True)
     return table[SCHEMA.names].astype(dict.fromkeys(("image", "content", "split", "attack"), str) | {"mos": np.float64})
 
 
-def _furthest(clean_score: Numbers, sides: list[Columns]) -> Columns:
-    """Each image's columns under the direction that moves its score furthest; the time is that of all."""
-    changes = np.stack([np.abs(side["attacked_score"] - clean_score) for side in sides])
-    chosen = changes.argmax(0), np.arange(len(clean_score))
-    found = {name: np.stack([side[name] for side in sides])[chosen] for name in sides[0]}
-    return found | {"seconds": np.sum([side["seconds"] for side in sides], axis=0)}
+def _chosen(attack: Attack | Images, rows: pd.DataFrame, clean_score: Numbers, found: list[Columns]) -> Columns:
+    """Each image's columns under the candidate that the attack chooses, where the images of a split are one set."""
+    if not isinstance(attack, Attack) or len(found) == 1:
+        return found[0]
+    scores, mos = np.stack([columns["attacked_score"] for columns in found]), rows["mos"].to_numpy(np.float64)
+    candidate = np.zeros(len(rows), dtype=np.int64)
+    for members in rows.groupby("split").indices.values():
+        candidate[members] = attack.choose(clean_score[members], scores[:, members], mos[members])
+    return {name: np.stack([columns[name] for columns in found])[candidate, np.arange(len(rows))] for name in found[0]}
 
 
 def _per_image(owners: Positions, batches: list[Columns], num_images: int) -> Columns:

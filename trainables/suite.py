@@ -2,7 +2,7 @@
 
 White-box attacks are made on the trial's own model. Black-box images are made once on a machine, on surrogates that
 were trained on the study's training part, and mapped by every trial (`adversaries.py`); `transfer` is made on the λ=0
-baseline.
+baseline, whose score `mad` holds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from trainables.adversaries import make_adversaries, make_perturbation
-from trainables.attacks import SURROGATES, Suite, create_attack
+from trainables.attacks import SURROGATES, Suite, create_attack, needs_source
 from trainables.attacks.base import Attack
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
@@ -46,18 +46,19 @@ def prepare_suite(
 ) -> dict[str, Attack | Images]:
     """The suite's attacks, ready for `evaluate`: label -> attack, or ready-made adversaries.
 
-    baseline: what `transfer` makes its images on; may be None where the suite has no such attack. rows: `index`,
-    `image`, `sha256`, `split`, `mos`. Surrogates, perturbation and adversaries are looked up in `cache_dir` and made
-    where they are missing. Raises ValueError for a surrogate that has seen the images to attack.
+    baseline: what `transfer` makes its images on and `mad` holds; may be None where the suite has neither. rows:
+    `index`, `image`, `sha256`, `split`, `mos`. Surrogates, perturbation and adversaries are looked up in `cache_dir`
+    and made where they are missing. Raises ValueError for a surrogate that has seen the images to attack.
     """
     attacked = rows[rows["split"] != "train"]
     ready: dict[str, Attack | Images] = {}
     for label, entry in resolve_suite(suite, images, rows, size=size, cache_dir=cache_dir, device=device).items():
         params = dict(entry)
         name = str(params.pop("name"))
-        if name == "transfer":
+        if needs_source(entry):
             if baseline is None:
-                raise ValueError("transfer needs the model to make its images on, such as a study's λ=0 baseline")
+                purpose = "whose score it holds" if name == "mad" else "to make its images on"
+                raise ValueError(f"{name} needs the model {purpose}, such as a study's λ=0 baseline")
             ready[label] = create_attack(name, source=baseline.eval(), **params)
         elif name in SURROGATES:
             place = params.pop("surrogate", None)

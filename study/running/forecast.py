@@ -173,5 +173,6 @@ def _passes(attack: dict[str, Any]) -> int:
         return 1
     given = {key: parameter.default for key, parameter in parameters_of(name).items()} | dict(ATTACKS[name][1]) | attack
     steps, restarts = (given.get(key, 1) for key in ("steps", "restarts"))
-    sides = 2 if given.get("direction") == "two_sided" else 1
+    sides = 2 if given.get("direction") == "two_sided" or "levels" in given else 1
+    sides *= 2 if name == "mad" else 1  # a gradient of what is held with each one of the score
     return sides * (int(steps) * int(restarts) + int(given.get("queries", 0)) // QUERIES_PER_PASS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,24 @@ from PIL import Image
 from small_models import noisy_gradients, pixels, small_scorer, trained_scorer
 from torch import Tensor
 
-from trainables.attacks import ATTACKS, check_trial_attacks, create_attack
+from trainables.attacks import ATTACKS, check_trial_attacks, create_attack, needs_source
 from trainables.attacks.base import Attack, clean_pass
 from trainables.attacks.constraint import round_to_8_bit
 from trainables.attacks.kor import Korhonen
+from trainables.attacks.mad import TOLERANCE
+from trainables.attacks.rank import discordant_pairs, most_discordant
 from trainables.attacks.square import squares
 from trainables.attacks.stadv import warp
+from trainables.metrics import krocc
 from trainables.models.scorer import Scorer
+from trainables.ssim import ssim
 
 LEVELS, QUALITY = noisy_gradients(12, seed=5)
 IMAGES = pixels(LEVELS)
 MODEL = trained_scorer()
-BOUNDED = ("fgsm", "ifgsm", "noise", "apgd", "square", "transfer")
-DIRECTED = ("fgsm", "ifgsm", "apgd", "square", "stadv", "transfer")
+OTHER = small_scorer(seed=1).eval()
+BOUNDED = ("fgsm", "ifgsm", "noise", "apgd", "square", "transfer", "rank", "rank_square", "mad")
+DIRECTED = ("fgsm", "ifgsm", "apgd", "square", "stadv", "transfer", "mad")
 
 
 def attack_by_name(name: str, **params: Any) -> Attack:
@@ -38,6 +44,9 @@ def attack_by_name(name: str, **params: Any) -> Attack:
         "apgd": {"steps": 6, "restarts": 2},
         "square": {"queries": 12},
         "transfer": {"source": MODEL},
+        "rank": {"steps": 6, "levels": 2},
+        "rank_square": {"queries": 12, "levels": 2},
+        "mad": {"source": OTHER, "steps": 6},
     }
     return create_attack(name, **(own.get(name, {}) | params))
 
@@ -51,14 +60,20 @@ def change(attack: Attack, model: Scorer = MODEL) -> Tensor:
 def test_results_are_images_and_do_not_depend_on_the_batch(name: str) -> None:
     # In float64, so that no near-zero gradient changes its sign with the order of a batch's sums.
     model, images = copy.deepcopy(MODEL).double(), pixels(LEVELS[:6]).double()
-    attack = attack_by_name(name, **({"source": model} if name == "transfer" else {}))
-    together = attack(model, images)
-    assert together.shape == images.shape
-    assert not together.requires_grad
-    assert 0 <= together.min() <= together.max() <= 1
-    assert torch.equal(together, images) == (name == "again")
-    alone = torch.cat([attack(model, image[None]) for image in images])
-    turned = attack(model, images.flip(0)).flip(0)
+    source = copy.deepcopy(OTHER).double() if name == "mad" else model
+    attack = attack_by_name(name, **({"source": source} if needs_source({"name": name}) else {}))
+    chosen = attack(model, images)
+    assert chosen.shape == images.shape
+    assert not chosen.requires_grad
+    assert 0 <= chosen.min() <= chosen.max() <= 1
+
+    def candidates(batch: Tensor) -> Tensor:
+        return torch.stack(list(attack.candidates(model, batch)))
+
+    together = candidates(images)
+    assert torch.equal(together, images.expand_as(together)) == (name == "again")
+    alone = torch.cat([candidates(image[None]) for image in images], dim=1)
+    turned = candidates(images.flip(0)).flip(1)
     for other in (alone, turned):
         assert ((together - other).abs() > 1e-6).double().mean() < 1e-3
 
@@ -90,10 +105,10 @@ def test_a_constant_score_gives_no_nan(name: str) -> None:
         "with zero gradient": lambda images: images.sum((1, 2, 3)) * 0 + 50,
     }
     for score in constants.values():
-        params = {"source": score} if name == "transfer" else {}
+        params = {"source": score} if needs_source({"name": name}) else {}
         adversarial = attack_by_name(name, **params)(score, IMAGES[:3])
         assert torch.isfinite(adversarial).all()
-        if name in ("fgsm", "ifgsm", "kor", "transfer"):
+        if name in ("fgsm", "ifgsm", "kor", "transfer", "rank", "rank_square", "mad"):
             assert torch.equal(adversarial, IMAGES[:3])
 
 
@@ -193,6 +208,106 @@ def test_square_moves_a_score_that_has_no_gradient() -> None:
     optimum = 0.05 * 3 * 4
     assert (found > 0.4 * optimum).all()
     assert (longer > found).all() and (longer <= optimum + 1e-4).all()
+
+
+def kendall(reference: Tensor, compared: Tensor) -> float:
+    return krocc(reference.detach().numpy(), compared.detach().numpy())
+
+
+def test_rank_attacks_break_the_order_more_than_attacks_on_each_image() -> None:
+    """Measured on the ranking: the set's choice beats any direction, queries alone do some of it, noise nothing."""
+    levels, quality = noisy_gradients(40, seed=9)
+    images, eps = pixels(levels), 0.02
+    mos, clean = torch.from_numpy(quality), MODEL(images)
+    entries: dict[str, dict[str, Any]] = {
+        "rank": {"steps": 10},
+        "rank_square": {"queries": 60},
+        "apgd": {"steps": 10, "restarts": 1},
+        "ifgsm": {"alpha": 0.004, "direction": "up"},
+        "noise": {},
+    }
+    to_clean = {
+        name: kendall(clean, MODEL(create_attack(name, eps=eps, **params)(MODEL, images)))
+        for name, params in entries.items()
+    }
+    assert to_clean["rank"] < to_clean["apgd"] - 0.1 and to_clean["rank"] < to_clean["ifgsm"] - 0.1
+    assert to_clean["rank"] < to_clean["rank_square"] < to_clean["noise"] - 0.02
+    coarse = create_attack("rank", eps=eps, steps=10, levels=1)
+    assert to_clean["rank"] <= kendall(clean, MODEL(coarse(MODEL, images)))
+    informed = create_attack("rank", eps=eps, steps=10, reference="mos")
+    assert kendall(mos, MODEL(informed(MODEL, images, mos=mos))) <= kendall(
+        mos, MODEL(create_attack("rank", eps=eps, steps=10)(MODEL, images))
+    )
+    with pytest.raises(ValueError, match="one MOS per image"):
+        informed(MODEL, images)
+
+
+@pytest.mark.parametrize("gap", [1.9, 2.1])
+def test_two_images_change_places_where_the_budget_allows_it(gap: float) -> None:
+    """A linear score moves by eps times the gradient's L1 norm, so two images meet at twice that and no further."""
+    weights = torch.randn(3, 12, 12, generator=torch.Generator().manual_seed(0))
+    eps, reach = 0.05, 0.05 * float(weights.abs().sum())
+    images = torch.full((2, 3, 12, 12), 0.5)
+    images[1] += gap * reach / float(weights.square().sum()) * weights
+    score = linear_score(weights)
+    adversarial = create_attack("rank", eps=eps, steps=3)(score, images)
+    before, after = score(images), score(adversarial)
+    assert before[1] > before[0]
+    if gap > 2:
+        assert torch.equal(adversarial, images), "nothing is gained, so nothing is changed"
+    else:
+        torch.testing.assert_close(after - before, torch.tensor([reach, -reach]), rtol=1e-3, atol=1e-3)
+
+
+def test_the_choice_of_a_set_is_close_to_the_best_there_is() -> None:
+    """All combinations of seven images' three scores, forty times; an order is turned round where it can be."""
+    random, reached, possible = np.random.default_rng(0), 0, 0
+    for _ in range(40):
+        order, reach = random.normal(size=7), random.uniform(0.2, 1, 7)
+        found = np.stack([order, order + reach, order - reach])
+        chosen = most_discordant(order, found)
+        reached += discordant_pairs(order, found[chosen, np.arange(7)])
+        every = np.array(list(itertools.product(range(3), repeat=7)))
+        possible += max(discordant_pairs(order, found[one, np.arange(7)]) for one in every)
+    assert reached > 0.97 * possible
+    order = np.arange(20.0)
+    anywhere = np.tile(np.arange(20.0)[:, None], (1, 20))
+    assert discordant_pairs(order, anywhere[most_discordant(order, anywhere), np.arange(20)]) == 190
+    assert discordant_pairs(np.array([1.0, 1.0, 2.0]), np.array([3.0, 2.0, 1.0])) == 2, "a tie is no order"
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), eps=st.floats(1e-3, 0.2))
+def test_mad_is_optimal_between_two_linear_scorers(seed: int, eps: float) -> None:
+    """By duality the largest change of one score that keeps another is eps times the least L1 norm of w - b v."""
+    generator = torch.Generator().manual_seed(seed)
+    weights, held = torch.randn(2, 3, 12, 12, generator=generator)
+    images = 0.3 + 0.4 * torch.rand(3, 3, 12, 12, generator=generator)
+    score, other = linear_score(weights), linear_score(held)
+    attack = create_attack("mad", source=other, eps=eps, alpha=2 * eps, steps=2, direction="up")
+    adversarial = attack(score, images)
+    ratios = (weights / held).flatten()
+    optimum = eps * min(float((weights - ratio * held).abs().sum()) for ratio in ratios)
+    torch.testing.assert_close(score(adversarial) - score(images), torch.full((3,), optimum), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(other(adversarial), other(images), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("hold", ["source", "mse", "ssim"])
+def test_mad_moves_a_score_while_the_other_measure_stays(hold: Any) -> None:
+    up, down = (
+        create_attack("mad", source=OTHER, hold=hold, eps=0.02, alpha=0.004, direction=direction)(MODEL, IMAGES)
+        for direction in ("up", "down")
+    )
+    measures: dict[str, Any] = {
+        "source": OTHER,
+        "mse": lambda images: -10 * (images - IMAGES).square().mean((1, 2, 3)).log10(),
+        "ssim": lambda images: ssim(IMAGES, images),
+    }
+    measure = measures[hold]
+    with torch.no_grad():
+        assert (MODEL(up) - MODEL(down)).mean() > 3
+        assert (MODEL(up) > MODEL(down)).all()
+        assert ((measure(up) - measure(down)).abs() <= 2 * TOLERANCE[hold] + 1e-4).all()
 
 
 def test_square_asks_for_no_gradient_and_as_many_scores_as_it_says() -> None:
@@ -493,9 +608,9 @@ def test_a_model_with_nan_weights_is_refused() -> None:
         create_attack("fgsm")(lambda images: images.sum((1, 2, 3)) * torch.nan, IMAGES)
 
 
-@pytest.mark.parametrize("name", ["uap", "kor", "transfer"])
+@pytest.mark.parametrize("name", ["uap", "kor", "transfer", "mad"])
 def test_a_trial_cannot_make_an_attack_on_another_model(name: str) -> None:
-    check_trial_attacks({"fgsm": {"name": "fgsm"}})
+    check_trial_attacks({"fgsm": {"name": "fgsm"}, "mad": {"name": "mad", "hold": "mse"}})
     with pytest.raises(ValueError, match=rf"attacks: 'mine' \({name}\) is made on another model.*put it under suite"):
         check_trial_attacks({"mine": {"name": name}})
 

@@ -242,6 +242,27 @@ def test_both_directions_are_judged_by_the_image_not_by_its_views() -> None:
     assert seconds["two_sided"].mean() > seconds["up"].mean()
 
 
+def test_an_attack_on_a_ranking_has_a_split_s_images_for_its_set_whatever_the_batch() -> None:
+    """Crops, and batches that cut images in two: the choice is made by the images' scores, of each split alone."""
+    model = small_scorer(side=16, crops=4)
+    levels, quality = noisy_gradients(40, side=24, seed=3)
+    rows = rows_of(quality).assign(split=["validation"] * 20 + ["test"] * 20)
+    attack = create_attack("rank", eps=0.02, steps=3)
+    table = evaluate(model, levels, rows, {"rank": attack}, batch_size=160)
+    in_parts = evaluate(model, levels, rows, {"rank": attack}, batch_size=7)
+    pd.testing.assert_frame_equal(table.drop(columns="seconds"), in_parts.drop(columns="seconds"), atol=1e-3)
+    apart = [
+        evaluate(model, levels, rows[rows["split"] == split], {"rank": attack}) for split in ("validation", "test")
+    ]
+    pd.testing.assert_frame_equal(
+        table.drop(columns="seconds"), pd.concat(apart, ignore_index=True).drop(columns="seconds"), atol=1e-3
+    )
+    found = measure(table, "test", "rank")
+    single = evaluate(model, levels, rows, {"apgd": create_attack("apgd", eps=0.02, steps=3, direction="two_sided")})
+    assert found["krocc_attacked"] < measure(single, "test", "apgd")["krocc_attacked"]
+    assert found["srocc_attacked"] < measure(single, "test", "apgd")["srocc_attacked"]
+
+
 def test_a_linear_score_changes_as_the_gradient_foretells() -> None:
     """`linear_change` is the gradient times the change, so a linear model's own change, under any attack."""
 

@@ -66,6 +66,10 @@ def counted() -> Iterator[Counted]:
         ("apgd", {"steps": 6, "restarts": 2, "direction": "two_sided"}, 1 + 2 * (6 + 1 + 6 + 2), 1 + 2 * (6 + 1 + 6)),
         ("square", {"queries": 9}, 1 + 9 + 2, 1),
         ("stadv", {"steps": 4}, 1 + 2 * 4 + 2, 1 + 4),
+        # Both ends, then two scores of each candidate but of the clean image, whose score is known.
+        ("rank", {"steps": 6, "levels": 2}, 1 + 2 * 6 + 2 * 2 * 2, 1 + 2 * 6),
+        ("rank_square", {"queries": 9, "levels": 1}, 1 + 2 * 9 + 2 * 2, 1),
+        ("mad", {"steps": 4, "hold": "mse"}, 1 + 5 + 2, 1 + 5),
         ("uap", {"perturbation": torch.full((3, 24, 24), 0.02)}, 1 + 0 + 1, 1),  # its images are 8-bit already
     ],
 )

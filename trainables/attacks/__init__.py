@@ -14,8 +14,10 @@ from trainables.attacks.apgd import AutoPgd
 from trainables.attacks.base import Attack
 from trainables.attacks.iterative import Iterative
 from trainables.attacks.kor import Korhonen
+from trainables.attacks.mad import MaximumDifferentiation
 from trainables.attacks.noise import Noise
 from trainables.attacks.perceptual import Perceptual
+from trainables.attacks.rank import Rank, SquareRank
 from trainables.attacks.square import Square
 from trainables.attacks.stadv import SpatialTransform
 from trainables.attacks.transfer import Transfer
@@ -33,6 +35,9 @@ ATTACKS: dict[str, tuple[Callable[..., Attack], Mapping[str, Any]]] = {
     "stadv": (SpatialTransform, {}),
     "again": (Again, {}),
     "transfer": (Transfer, {}),
+    "rank": (Rank, {}),
+    "rank_square": (SquareRank, {}),
+    "mad": (MaximumDifferentiation, {}),
 }
 """Name -> the attack's class and the parameters in which the name differs from the class's defaults."""
 
@@ -67,6 +72,7 @@ def check_suite(suite: Suite) -> None:
     """Raise ValueError for an unknown attack or parameter, before anything is trained for the sake of another."""
     made_later: dict[str, dict[str, Any]] = {
         "transfer": {"source": lambda images: images.sum((1, 2, 3))},
+        "mad": {"source": lambda images: images.sum((1, 2, 3))},
         "uap": {"perturbation": torch.zeros(3, 1, 1)},
     }
     for entry in suite.values():
@@ -80,11 +86,16 @@ def check_suite(suite: Suite) -> None:
 def check_trial_attacks(attacks: Suite) -> None:
     """Raise ValueError for an attack that a trial, which has its own model only, cannot make by itself."""
     for label, entry in attacks.items():
-        if entry["name"] in {*SURROGATES, "transfer"}:
+        if entry["name"] in SURROGATES or needs_source(entry):
             raise ValueError(
                 f"attacks: {label!r} ({entry['name']}) is made on another model than the trial's; put it under suite, "
                 "which runs when the models are there (--full-suite)"
             )
+
+
+def needs_source(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of a suite is made with another model, the study's λ=0 baseline, as its `source`."""
+    return entry["name"] == "transfer" or (entry["name"] == "mad" and entry.get("hold", "source") == "source")
 
 
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from zlib import crc32
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.attacks.constraint import check_images, constrain
 from trainables.gradients import Score, final_scores, input_gradient
 from trainables.seeding import torch_generator
+
+Numbers = NDArray[np.float64]
+Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +32,15 @@ class CleanPass:
 
 
 class Attack(ABC):
-    """`attack(score, images) -> adversarial`, batched; an image's result never depends on its batch.
+    """`attack(score, images) -> adversarial`, batched.
 
     Implementations are frozen dataclasses of their parameters and write `perturb`; calling an attack checks its input,
     keeps a model passed as `score` in evaluation mode and unchanged, and projects and checks what comes back.
+
+    Two stages, so that a whole test set can be attacked that never lies in memory at once. `candidates` sees a batch:
+    what each of its images may become; this never depends on the batch. `choose` sees the scores of a whole set: which
+    candidate each image is. By default that is a matter of each image alone as well; an attack on a set's ranking
+    (`rank.py`) has a choice of its own. `evaluate` calls the two; calling the attack takes the batch for the set.
     """
 
     @property
@@ -45,7 +55,7 @@ class Attack(ABC):
 
     @property
     def sides(self) -> tuple[Attack, ...]:
-        """The attacks, one for each direction, of which an image keeps the one that moves its score further."""
+        """The attacks, one for each direction, that `candidates` are made with."""
         return (self,)
 
     def __call__(
@@ -56,25 +66,43 @@ class Attack(ABC):
         score: (N, 3, H, W) in [0, 1] -> (N,) on 0..100. images: float (N, 3, H, W) in [0, 1].
         clean: `clean_pass(score, images)` where the caller has it already. mos: (N,), for losses that refer to it.
         """
+        candidates = list(self.candidates(score, images, clean=clean, mos=mos))
+        if len(candidates) == 1:
+            return candidates[0]
+        with undisturbed(score), torch.no_grad():
+            clean_score = clean.score if clean else final_scores(score(images.detach()))
+            found = torch.stack([final_scores(score(candidate)) for candidate in candidates])
+        chosen = self.choose(_numbers(clean_score), _numbers(found), None if mos is None else _numbers(mos))
+        return torch.stack(candidates)[torch.from_numpy(chosen), torch.arange(len(images))]
+
+    def candidates(
+        self, score: Score, images: Tensor, *, clean: CleanPass | None = None, mos: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """What each image of a batch may become, (N, 3, H, W) at a time; arguments and results as of a call."""
         check_images(images)
         images = images.detach()
         with undisturbed(score), torch.no_grad():
-            found = [constrain(side.perturb(score, images, clean, mos), images, side.budget) for side in self.sides]
-            return found[0] if len(found) == 1 else _furthest(score, images, found, clean)
+            ends = [side.perturb(score, images, clean, mos) for side in self.sides]
+        return (constrain(candidate, images, self.budget) for candidate in self.between(images, ends))
+
+    def between(self, images: Tensor, ends: list[Tensor]) -> Iterable[Tensor]:
+        """The candidates, from clean images and the results of `sides`: by default the latter alone."""
+        return ends
+
+    def choose(self, clean_score: Numbers, found: Numbers, mos: Numbers | None) -> Positions:
+        """(N,) which candidate each image of a set is: by default the one that moves its score furthest.
+
+        clean_score: (N,). found: (K, N), the scores of the K candidates. mos: (N,), where known.
+        """
+        return np.abs(found - clean_score).argmax(0)
 
     @abstractmethod
     def perturb(self, score: Score, images: Tensor, clean: CleanPass | None, mos: Tensor | None) -> Tensor:
         """The attack itself, on checked input."""
 
 
-def _furthest(score: Score, images: Tensor, candidates: list[Tensor], clean: CleanPass | None) -> Tensor:
-    """Per image, the candidate whose score lies furthest from the clean one; the first of equals."""
-    clean_score = clean.score if clean else final_scores(score(images))
-    best, best_change = images, torch.full_like(clean_score, -torch.inf)
-    for candidate in candidates:
-        change = (final_scores(score(candidate)) - clean_score).abs()
-        best, best_change = keep_better(best, best_change, candidate, change)
-    return best
+def _numbers(scores: Tensor) -> Numbers:
+    return scores.detach().double().cpu().numpy()
 
 
 def clean_pass(score: Score, images: Tensor) -> CleanPass:

@@ -70,7 +70,8 @@ def test_a_trial_and_its_export_are_attacked_alike(
 ) -> None:
     (folder,) = export(smoke_study, "t000", tmp_path / "export")
     save_perturbation(tmp_path / "uap.png", 0.1 * torch.sin(torch.arange(3 * 64 * 64.0)).view(3, 64, 64))
-    attacks = f"fgsm,ifgsm:steps=3:alpha=0.001,transfer,uap:perturbation={tmp_path / 'uap.png'},kor"
+    attacks = "fgsm,ifgsm:steps=3:alpha=0.001,transfer,rank:steps=2:reference=mos,mad:steps=2,"
+    attacks += f"uap:perturbation={tmp_path / 'uap.png'},kor"
     found = []
     for checkpoint in (folder, smoke_study.trial("t000")):
         code, said, error = run_here(
@@ -83,7 +84,7 @@ def test_a_trial_and_its_export_are_attacked_alike(
         found.append(json.loads(said))
     exported, of_trial = found
     assert exported["attacks"] == of_trial["attacks"]
-    assert list(exported["attacks"]) == ["fgsm", "ifgsm", "transfer", "uap", "kor"]
+    assert list(exported["attacks"]) == ["fgsm", "ifgsm", "transfer", "rank", "mad", "uap", "kor"]
     table = read_scores(tmp_path / "scores.parquet")
     assert set(table["image"]) == {f"{i}.png" for i in range(11, 16)}
     rows = table[table["attack"] == "fgsm"]
@@ -171,6 +172,9 @@ def test_a_published_checkpoint_is_recognised_and_its_table_printed(
         (["--attacks", "fgsm:strong"], "'strong' in the attack 'fgsm:strong' sets no parameter"),
         (["--attacks", ""], "at least one attack"),
         (["--attacks", "transfer"], "transfer needs the model to make its images on"),
+        (["--attacks", "mad"], "mad needs the model whose score it holds"),
+        (["--attacks", "mad:hold=psnr"], "hold: Input should be 'source', 'mse' or 'ssim', got 'psnr'"),
+        (["--attacks", "rank:levels=0"], "levels must be at least 1"),
         (["--attacks", "uap:perturbation=nowhere.png"], "nowhere.png cannot be read"),
         (["--attacks", "kor:surrogate=nowhere"], "nowhere holds no surrogate"),
         (["--eps", "2"], "(0, 1]"),
