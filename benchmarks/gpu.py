@@ -456,11 +456,11 @@ def step_times(bench: Bench, published: Published, lam: float, start: Scorer) ->
             variants[f"authors {precision}"] = _in_precision(training, authors, images, targets)
         if precision != "conv_tf32":
             with computing_in(precision, training.model):
-                recorded = training._recorded_step(stage)
-            if recorded is None:
+                recorded = training._recorded_steps(stage)
+            if not recorded:
                 refused[f"graph {precision}"] = {"failed": "not recorded; the log says why"}
             else:
-                variants[f"graph {precision}"] = _in_precision(training, recorded, images, targets)
+                variants[f"graph {precision}"] = _in_precision(training, recorded[0], images, targets)
     found = refused | bench.in_turns(variants)
     medians = {name: value["median"] for name, value in found.items() if "median" in value}
     best = min(medians.values())

@@ -112,6 +112,9 @@ class Recipe:
     """What λ weighs beside the loss: a name in `trainables.defences.DEFENCES`. Records that do not say were NT's."""
     defence_params: dict[str, Any] = field(default_factory=dict)
     """Its parameters, but for λ and h, which are the trial's."""
+    defence_every: Whole = 1
+    """Only every so many-th step of an epoch, the first one among them, has the defence's term, with so many times λ:
+    the others cost what they cost without a defence."""
     calibrate: bool = False
     """Fit the map from native output to MOS on the training predictions after every epoch (LinearityIQA's k and b)."""
     augment: Literal["none", "mirror", "upside_down", "dihedral"] = "mirror"
@@ -139,6 +142,7 @@ class Recipe:
                 chosen in get_args(Precision),
                 f"recipe: {name} must be one of {', '.join(get_args(Precision))}, got {chosen!r}",
             )
+        _require(self.defence_every >= 1, f"recipe: defence_every must be at least 1, got {self.defence_every}")
         _require(len(self.stages) >= 1, "recipe: at least one stage is needed")
         names = [stage.name for stage in self.stages]
         _require(len(set(names)) == len(names), f"recipe: stage names must differ, got {names}")

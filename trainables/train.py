@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.config import Recipe, Stage, TrialConfig
-from trainables.cuda_graph import RecordedStep, clear_state, record_step
+from trainables.cuda_graph import RecordedStep, Step, clear_state, record_step
 from trainables.data.batches import to_unit_range, training_batches
 from trainables.data.prefetch import prefetched
 from trainables.data.store import ImageStore
 from trainables.defences import defence_of
-from trainables.defences.base import Batch
+from trainables.defences.base import Batch, Defence, NoDefence
 from trainables.evaluate import clean_scores
 from trainables.losses import create_loss
 from trainables.models.scorer import Scorer
@@ -63,11 +63,12 @@ class Training:
         self.device = device
         self.loss = create_loss(config.recipe.loss, **config.recipe.loss_params)
         self.defence = defence_of(config)
+        self.defence_every = config.recipe.defence_every if config.lam > 0 else 1
         check_batch_size(model, config.recipe)
         self.epoch = 0
         self._optimizer: torch.optim.Optimizer | None = None
         self._records = config.recipe.graphs and device.type == "cuda"
-        self._recorded: RecordedStep | None = None
+        self._recorded: list[RecordedStep] = []
 
     @property
     def finished(self) -> bool:
@@ -91,8 +92,8 @@ class Training:
         return self.config.recipe.select == "best" if is_last else stages[number + 1].starts_from == "best"
 
     def run_epoch(self) -> dict[str, float | int | str]:
-        """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty, the defence's passes
-        (`Defence.passes`), learning rate, what it was really computed in, and seconds.
+        """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty (of the steps that have one),
+        the mean of the steps' passes (`Defence.passes`), learning rate, what it was really computed in, and seconds.
 
         Raises DivergedError when the loss is not finite.
         """
@@ -105,13 +106,16 @@ class Training:
         self.model.train()
         precision = self.config.recipe.precision
         with trainable_parameters(self.model, stage), computing_in(precision, self.model):
-            recorded = self._recorded_step(stage)
+            recorded = self._recorded_steps(stage)
             for number, (images, targets) in enumerate(self._batches(stage)):
                 set_learning_rates(optimizer, stage, epoch_in_stage, number, steps_per_epoch)
-                step = recorded if recorded is not None and recorded.takes(images) else self._step
+                turn = min(number % self.defence_every, 1)
+                replays = bool(recorded) and recorded[turn].takes(images)
+                step = recorded[turn] if replays else self._steps[turn]
                 loss, penalty = step(images, targets)
                 losses.append(loss)
-                penalties.append(penalty)
+                if turn == 0:
+                    penalties.append(penalty)
         mean_loss, mean_penalty = (float(torch.stack(values).mean()) for values in (losses, penalties))
         if not math.isfinite(mean_loss):
             raise DivergedError(
@@ -126,51 +130,70 @@ class Training:
             "stage": stage.name,
             "train_loss": mean_loss,
             "train_penalty": mean_penalty,
-            "passes": self.defence.passes,
+            "passes": self._passes(len(penalties), len(losses)),
             "lr": float(optimizer.param_groups[0]["lr"]),
             "arithmetic": computed(precision, self.device),
-            "steps": "eager" if recorded is None else "CUDA graph",
+            "steps": "CUDA graph" if recorded else "eager",
             "train_seconds": time.perf_counter() - started,
         }
 
     def _optimizer_of(self, stage: Stage, epoch_in_stage: int) -> torch.optim.Optimizer:
         """The optimiser of an epoch: the last one's, or one without a past."""
-        if self._recorded is not None and epoch_in_stage > 0:
+        if self._recorded and epoch_in_stage > 0:
             assert self._optimizer is not None
             if stage.rebuild_optimizer:
                 clear_state(self._optimizer)  # in place: the recorded step goes on with the same tensors
         elif self._optimizer is None or epoch_in_stage == 0 or stage.rebuild_optimizer:
-            self._optimizer, self._recorded = make_optimizer(self.model, stage, recorded=self._records), None
+            self._optimizer, self._recorded = make_optimizer(self.model, stage, recorded=self._records), []
         return self._optimizer
 
-    def _recorded_step(self, stage: Stage) -> RecordedStep | None:
-        """`_step` on a whole batch as a CUDA graph, recorded in the stage's first epoch here; None without graphs."""
-        if self._recorded is None and self._records and self._views_per_epoch() >= stage.batch_size:
+    def _recorded_steps(self, stage: Stage) -> list[RecordedStep]:
+        """`_steps` on a whole batch as CUDA graphs, recorded in the stage's first epoch here; empty without graphs."""
+        if not self._recorded and self._records and self._views_per_epoch() >= stage.batch_size:
             assert self._optimizer is not None
-            images = torch.zeros(stage.batch_size, 3, *self._view_size, dtype=torch.uint8, device=self.device)
-            images = images.contiguous(memory_format=torch.channels_last)
-            targets = torch.zeros(stage.batch_size, device=self.device)
-            self._recorded = record_step(self._step, images, targets, self.model, self._optimizer)
-            self._records = self._recorded is not None
+            for step in self._steps:
+                images = torch.zeros(stage.batch_size, 3, *self._view_size, dtype=torch.uint8, device=self.device)
+                images = images.contiguous(memory_format=torch.channels_last)
+                targets = torch.zeros(stage.batch_size, device=self.device)
+                recorded = record_step(step, images, targets, self.model, self._optimizer)
+                if recorded is None:
+                    self._records, self._recorded = False, []
+                    break
+                self._recorded.append(recorded)
         return self._recorded
+
+    @property
+    def _steps(self) -> list[Step]:
+        """The defended step and, where not every step is one, the step of the loss alone."""
+        return [self._step] if self.defence_every == 1 else [self._step, self._plain_step]
 
     def _step(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """One optimiser step; returns the detached total loss and penalty (both on the recipe's scales).
 
         images: (B, 3, H, W) uint8.
         """
+        return self._optimise(images, targets, self.defence, self.config.lam * self.defence_every)
+
+    def _plain_step(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return self._optimise(images, targets, NoDefence(), 0.0)
+
+    def _optimise(self, images: Tensor, targets: Tensor, defence: Defence, lam: float) -> tuple[Tensor, Tensor]:
         assert self._optimizer is not None
         images, targets = (values.to(self.device, non_blocking=True) for values in (images, targets))
         inputs = self.model.normalise(to_unit_range(images)).contiguous(memory_format=torch.channels_last)
         unit = partial(self._penalty_unit, targets)
         batch = Batch(model=self.model, inputs=inputs, targets=targets, loss=self._loss_of, unit=unit)
-        outputs, penalty = self.defence.term(batch)
-        loss = self._loss_of(outputs, targets) + self.config.lam * penalty
+        outputs, penalty = defence.term(batch)
+        loss = self._loss_of(outputs, targets) + lam * penalty
         self._optimizer.zero_grad(set_to_none=True)
         # Only the parameters: the shared clean forward also tracks the inputs, whose gradient nobody needs here.
         loss.backward(inputs=[parameter for parameter in self.model.parameters() if parameter.requires_grad])
         self._optimizer.step()
         return loss.detach(), penalty.detach()
+
+    def _passes(self, defended: int, steps: int) -> float:
+        """Of an epoch's steps, so many of which were defended, in the mean."""
+        return (defended * self.defence.passes + (steps - defended) * NoDefence.passes) / steps
 
     def _loss_of(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The recipe's loss of the network's outputs, for targets on the MOS scale."""
@@ -233,7 +256,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         if state["optimizer"] is not None and self.epoch > 0:
             stage, _ = stage_at(self.config.stages, self.epoch - 1)
-            self._optimizer, self._recorded = make_optimizer(self.model, stage, recorded=self._records), None
+            self._optimizer, self._recorded = make_optimizer(self.model, stage, recorded=self._records), []
             load_optimizer(self._optimizer, state["optimizer"])
 
 

@@ -166,7 +166,7 @@ def step_size_of(config: TrialConfig | None) -> float:
 
 def _passes(config: TrialConfig, epochs: list[dict[str, Any]]) -> int:
     before = PASSES_BEFORE[config.lam > 0]
-    return sum(int(row.get("passes", before)) for row in epochs)
+    return round(sum(float(row.get("passes", before)) for row in epochs))
 
 
 def _searched_values(config: TrialConfig, searched: list[str]) -> dict[str, float]:

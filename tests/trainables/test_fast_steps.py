@@ -153,6 +153,7 @@ def assert_same(one: Training, other: Training, *, rtol: float = 1e-5) -> None:
         {"optimizer": "sgd", "rebuild_optimizer": True, "trains": "head"},
         {"optimizer": "sgd", "recipe": {"loss": "norm_in_norm", "loss_scale": "native", "calibrate": True}},
         {"recipe": {"precision": "bf16"}},
+        {"optimizer": "adam", "recipe": {"defence_every": 2}},
     ],
     ids=lambda changes: "-".join(f"{key}={value}" for key, value in changes.items() if key != "recipe") or "recipe",
 )
@@ -242,6 +243,28 @@ def test_a_step_takes_no_more_forward_passes_than_it_needs(train: Train, lam: fl
     training.model.network.register_forward_hook(lambda module, args, output: seen.append(len(args[0])))
     training.run_epoch()
     assert len(seen) == passes * 3
+
+
+def test_a_defence_in_every_second_step_is_its_term_there_with_twice_lam(train: Train) -> None:
+    half = train(config(recipe={"defence_every": 2}), epochs=0)
+    terms: list[float] = []
+    optimise = half._optimise
+
+    def noted(images: Tensor, targets: Tensor, defence: Any, lam: float) -> tuple[Tensor, Tensor]:
+        terms.append(lam)
+        return optimise(images, targets, defence, lam)
+
+    half._optimise = noted  # type: ignore[method-assign]
+    row = half.run_epoch()
+    assert terms == [2e-3, 0.0, 2e-3], "three batches, and the first one has it"
+    assert row["passes"] == pytest.approx((5 + 2 + 5) / 3)
+    assert float(row["train_penalty"]) > 0, "the mean of the steps that have one"
+
+
+def test_without_a_defence_its_steps_do_not_matter(train: Train) -> None:
+    one, other = train(config(lam=0.0)), train(config(lam=0.0, recipe={"defence_every": 3}))
+    assert_same(one, other, rtol=0)
+    assert one.run_epoch()["passes"] == other.run_epoch()["passes"] == 2
 
 
 # Precision -----------------------------------------------------------------------------------------------------------
