@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,12 @@ class Trial:
             self.training.model.load_state_dict(read_weights(self.folder / WEIGHTS))
         self._keep_start_weights()
         row: dict[str, Any] = self.training.run_epoch()
+        started = time.perf_counter()
         precision = self.config.recipe.attack_precision
         row |= probe(
             self.training.model, self.images, self.rows["validation"], self.attacks[DEFAULT_ATTACK], precision=precision
         )
+        row["probe_seconds"] = time.perf_counter() - started
         self.epochs.append(row)
         self._save_checkpoint()
         self._save_epoch()

@@ -120,10 +120,14 @@ def _live(directory: StudyDirectory) -> tuple[dict[str, Row], str]:
 
 def _rows(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[str, Row]:
     from study.running.screen import row_of
-    from study.storage.summaries import overhead_of
+    from study.storage.summaries import idle_of, overhead_of
 
-    trained = [trial for trial in trials if not trial.is_mixture]
-    return {trial.trial: row_of(trial, overhead_of(directory.trial(trial.trial))) for trial in trained}
+    rows = {}
+    for trial in trials:
+        if not trial.is_mixture:
+            folder = directory.trial(trial.trial)
+            rows[trial.trial] = row_of(trial, overhead_of(folder), idle_of(folder))
+    return rows
 
 
 def _seconds_left(
@@ -132,10 +136,14 @@ def _seconds_left(
     """As many trials run at a time as run now; before any does, one per processor."""
     from study.running.screen import seconds_left
     from trainables.config import BASELINE
+    from trainables.record import CHECK
 
     running = sum(row.state == "running" for name, row in rows.items() if name != BASELINE)
     at_a_time = running or min(os.cpu_count() or 1, study_file.max_concurrent or study_file.trials)
-    return seconds_left(rows, study_file, at_a_time, sum(trial.is_mixture for trial in trials))
+    made = sum(trial.is_mixture for trial in trials)
+    results = {f"rmse_attacked/{label}" for label in study_file.suite if not label.endswith(CHECK)}
+    attacked = sum(results <= trial.validation.keys() for trial in trials)
+    return seconds_left(rows, study_file, at_a_time, mixtures_made=made, attacked=attacked)
 
 
 def list_(studies: StudiesOption = STUDIES, as_json: JsonOption = False) -> None:

@@ -53,7 +53,8 @@ def fill(
     remote = ray.remote(**options, max_restarts=1, max_task_retries=1)(_Mixer)
     mixers: list[Any] = []
     standstill = Standstill(console.print, f"Ctrl-C, and {directory.command('resume')}")
-    with waiting(console, "measuring mixtures"):
+    made = 0
+    with waiting(console, "measuring mixtures") as say:
         while not stop() and (round_ := to_fill(directory, study_file, width)):
             mixers += [remote.remote(directory.address) for _ in round_[len(mixers) :]]
             pending = {mixer.record.remote(one): one for mixer, one in zip(mixers, round_, strict=False)}
@@ -62,6 +63,8 @@ def fill(
                 standstill.look(len(done))
                 for task in done:
                     _note(directory, pending.pop(task), task, console)
+                    made += 1
+                    say(f"measuring mixtures: {made} done, {study_file.mixtures} at most")
                     changed()
     for mixer in mixers:
         ray.kill(mixer)

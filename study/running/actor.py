@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 STARTS = "starts.jsonl"
 
 
+RECORD_SECONDS = "record_seconds"
+"""Key of a trial's last result: what attacking and scoring its model took."""
 FAILED = "failed"
 """Key of a trial's last result: the error that it ended with, where another attempt would end with the same."""
 
@@ -102,9 +104,12 @@ class TrialActor(tune.Trainable):
                 trial = self.trial = self.trial or self._begin()
                 if not trial.finished:
                     trial.run_epoch()
+                recorded = {}
                 if trial.finished:
+                    started = time.perf_counter()
                     trial.write_record()
-                return {**trial.epochs[-1], "done": trial.finished}
+                    recorded = {RECORD_SECONDS: time.perf_counter() - started}
+                return {**trial.epochs[-1], **recorded, "done": trial.finished}
         except Exception as error:
             if not is_permanent(error):
                 raise

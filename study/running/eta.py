@@ -7,12 +7,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-NT_COST = 2.0
-"""An NT epoch in epochs of the baseline: the penalty asks for a second pass. Counts until an NT epoch is timed."""
+from study.running.costs import NT_COST
+
 RECORD_COST = 1.5
 """Attacking and scoring a model in epochs of the baseline (1.2 to 1.6 in the demo). Counts until one is timed."""
-UNSURE, SURER = 0.33, 0.1
-"""Share of the estimate by which it may be off, before an NT epoch is timed, and at least from then on."""
+GUESSED, UNSURE, SURER = 0.5, 0.33, 0.1
+"""Share of the estimate by which it may be off: before a trial's epoch is timed, after the first, at the least."""
 
 
 @dataclass
@@ -24,49 +24,82 @@ class Timed:
     is_baseline: bool = False
     has_ended: bool = False
     epoch_seconds: list[float] = field(default_factory=list)
-    """Of epochs alone."""
+    """Of training and probing alone."""
     record_seconds: float | None = None
-    """What an ended trial took beside its epochs: its set-up, and attacking and scoring it."""
+    """What attacking and scoring an ended trial took."""
+    start_seconds: float | None = None
+    """What its first step took beside that: a process imports, opens the images and builds the model."""
+    idle: float = 0.0
+    """Seconds since it was last heard of: so much of its next step is done."""
 
-    def settle(self, usual_record: float | None) -> None:
-        """Part the last epoch, in which a trial's record is made, from the record. usual_record: another trial's."""
-        if not self.epoch_seconds or self.record_seconds is not None:
-            return
-        *others, last = self.epoch_seconds
-        if others:
-            self.record_seconds = max(0.0, last - statistics.median(others))
-        elif usual_record is not None:
-            self.record_seconds = min(usual_record, 0.8 * last)
-        self.epoch_seconds = [*others, last - (self.record_seconds or 0.0)]
+    def note(self, step: float, epoch: float, record: float | None) -> None:
+        """Add a step of the trial that took so many seconds, and what of them its epoch and its record took."""
+        if not self.epoch_seconds:
+            self.start_seconds = max(0.0, step - epoch - (record or 0.0))
+        self.epoch_seconds.append(epoch)
+        self.record_seconds = record
 
 
-def time_left(
-    trials: Sequence[Timed], *, asked: int, epochs: int, mixtures: int, at_a_time: int, baseline_first: bool
-) -> tuple[float, float] | None:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study will do, as far as time is concerned."""
+
+    asked: int
+    """Trials beside the baseline, in all."""
+    epochs: int
+    """Of each of them."""
+    mixtures: int = 0
+    """Still to be made, at most."""
+    at_a_time: int = 1
+    baseline_first: bool = True
+    """Whether trials begin where the baseline ended."""
+    epoch_cost: float = NT_COST
+    """An epoch of a trial in epochs of the baseline; counts until one is timed."""
+    attacked: int = 0
+    """Models that the full suite will still run on."""
+    suite_cost: float = 0.0
+    """The suite on one model, in records."""
+
+
+def time_left(trials: Sequence[Timed], plan: Plan) -> tuple[float, float] | None:
     """Seconds that are left, and by how many that may be off; None before any epoch is timed.
 
-    trials: those that have begun. asked: NT trials in all, of so many `epochs` each. mixtures: still to be made at
-    most. baseline_first: whether NT trials begin where the baseline ended. Early stopping may end it sooner.
+    trials: those that have begun. Early stopping may end it sooner.
     """
-    nt = [trial for trial in trials if not trial.is_baseline]
+    own = [trial for trial in trials if not trial.is_baseline]
     baseline = next((trial for trial in trials if trial.is_baseline), None)
-    timed = [seconds for trial in nt for seconds in trial.epoch_seconds]
+    timed = _warm(own, plan.at_a_time)
     plain = baseline.epoch_seconds if baseline else []
-    if not timed and not plain:
+    cold = [seconds for trial in own for seconds in trial.epoch_seconds]
+    if not cold and not plain:
         return None
-    plain_pace = statistics.mean(plain) if plain else statistics.mean(timed) / NT_COST
-    pace = statistics.mean(timed) if timed else NT_COST * plain_pace
+    plain_pace = statistics.median(plain) if plain else min(timed or cold) / plan.epoch_cost
+    pace = statistics.median(timed) if timed else min([plan.epoch_cost * plain_pace, *cold])
     records = [trial.record_seconds for trial in trials if trial.record_seconds is not None]
     record = statistics.mean(records) if records else RECORD_COST * plain_pace
-    open_ = [trial for trial in nt if not trial.has_ended]
-    jobs = [(trial.planned_epochs - trial.epoch) * pace + record for trial in open_]
-    jobs += [epochs * pace + record] * max(0, asked - len(nt))
+    jobs = [_rest(trial, pace, record) for trial in own if not trial.has_ended]
+    jobs += [plan.epochs * pace + record] * max(0, plan.asked - len(own))
     rest = 0.0
     if baseline is not None and not baseline.has_ended:
-        rest = (baseline.planned_epochs - baseline.epoch) * plain_pace + record
-    seconds = rest + _span(jobs, at_a_time) if baseline_first else _span([rest, *jobs], at_a_time)
-    seconds += -(-mixtures // at_a_time) * record
+        rest = _rest(baseline, plain_pace, record)
+    seconds = rest + _span(jobs, plan.at_a_time) if plan.baseline_first else _span([rest, *jobs], plan.at_a_time)
+    starts = [trial.start_seconds for trial in trials if trial.start_seconds is not None]
+    for models, cost in ((plan.mixtures, 1.0), (plan.attacked, plan.suite_cost)):
+        if models:  # in processes of their own
+            seconds += max(starts, default=0.0) + -(-models // plan.at_a_time) * cost * record
     return seconds, seconds * _doubt(timed)
+
+
+def _warm(trials: Sequence[Timed], at_a_time: int) -> list[float]:
+    """Seconds of the trials' epochs without the first of each process, which takes up to three times as long."""
+    return [seconds for number, trial in enumerate(trials) for seconds in trial.epoch_seconds[number < at_a_time :]]
+
+
+def _rest(trial: Timed, pace: float, record: float) -> float:
+    """Seconds that a trial which has begun still takes; a step that takes longer than others is just over."""
+    epochs = trial.planned_epochs - trial.epoch
+    step = pace + (record if epochs <= 1 else 0.0)
+    return max(0.0, epochs * pace + record - min(trial.idle, step))
 
 
 def _span(jobs: Sequence[float], at_a_time: int) -> float:
@@ -79,5 +112,5 @@ def _span(jobs: Sequence[float], at_a_time: int) -> float:
 
 def _doubt(timed: Sequence[float]) -> float:
     if len(timed) < 2:
-        return UNSURE
+        return UNSURE if timed else GUESSED
     return max(SURER, min(UNSURE, statistics.stdev(timed) / statistics.mean(timed)))

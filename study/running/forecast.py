@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.schema import StudyFile
+from study.running.costs import models_attacked, passes_of
 from study.running.ready import Ready, bytes_needed
 from trainables.config import BASELINE, Stage, TrialConfig
 
@@ -25,10 +25,6 @@ PASSES = 4
 """Gradient passes that an iterated attack's cost is timed over."""
 TRIES = 2
 """Timings of which the shortest counts: what else runs on the machine only makes them longer."""
-QUERIES_PER_PASS = 3
-"""Scores that cost as much as a score and its gradient."""
-MADE_ELSEWHERE = ("transfer", "uap", "kor")
-"""Attacks of the suite whose images are made once for all trials, on other models; that is not forecast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +71,8 @@ def forecast(ready: Ready) -> Forecast:
     record = measured * timing["record"]
     steps = {name: _epochs(ready, config, device) for name, config in (("baseline", baseline), ("nt", nt))}
     trained = {name: sum(epochs * (seconds + probe) for epochs, seconds, _ in timed) for name, timed in steps.items()}
-    passes = sum(1 + _passes(attack) for attack in study_file.suite.values())
-    suite = _attacked_fully(study_file) * measured * timing["pass"] * passes
+    passes = sum(1 + passes_of(attack) for attack in study_file.suite.values())
+    suite = models_attacked(study_file) * measured * timing["pass"] * passes
     rounds = math.ceil(study_file.trials / at_a_time), math.ceil(study_file.mixtures / at_a_time)
     trial = trained["nt"] + record
     _, _, step_seconds = steps["nt"][-1]
@@ -143,7 +139,7 @@ def _scoring_seconds(ready: Ready, config: TrialConfig, device: torch.device) ->
         "record": _seconds(lambda: evaluate(model, store, few, attacks)),
         "pass": 0.0,
     }
-    if _attacked_fully(ready.study_file):
+    if models_attacked(ready.study_file):
         once = _seconds(lambda: evaluate(model, store, few, {"fgsm": attacks["fgsm"]}))
         seconds["pass"] = max(0.0, _seconds(lambda: evaluate(model, store, few, several)) - once) / PASSES
     return {name: value / len(few) for name, value in seconds.items()}
@@ -156,23 +152,3 @@ def _seconds(run: Any) -> float:
         run()
         seconds.append(time.perf_counter() - started)
     return min(seconds)
-
-
-def _attacked_fully(study_file: StudyFile) -> int:
-    """How many models the full suite is asked to run on, at most."""
-    everything = study_file.trials + 1 + study_file.mixtures
-    return {"none": 0, "reported": 3}.get(study_file.full_suite, everything)
-
-
-def _passes(attack: dict[str, Any]) -> int:
-    """Gradients that an attack takes of an image, roughly."""
-    from trainables.attacks import ATTACKS, parameters_of
-
-    name = attack["name"]
-    if name in MADE_ELSEWHERE:
-        return 1
-    given = {key: parameter.default for key, parameter in parameters_of(name).items()} | dict(ATTACKS[name][1]) | attack
-    steps, restarts = (given.get(key, 1) for key in ("steps", "restarts"))
-    sides = 2 if given.get("direction") == "two_sided" or "levels" in given else 1
-    sides *= 2 if name == "mad" else 1  # a gradient of what is held with each one of the score
-    return sides * (int(steps) * int(restarts) + int(given.get("queries", 0)) // QUERIES_PER_PASS)

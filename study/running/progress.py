@@ -11,12 +11,12 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from search_spaces.schema import StudyFile
-from study.running.actor import FAILED
+from study.running.actor import FAILED, RECORD_SECONDS
 from study.running.eta import Timed
 from study.running.screen import Row, cells, left, row_of, screen, seconds_left
 from study.running.unpickled import Unpickled
 from study.running.words import clock
-from study.storage.summaries import TrialSummary, step_size_of
+from study.storage.summaries import TrialSummary, epoch_seconds, step_size_of
 from trainables.config import BASELINE
 
 
@@ -42,6 +42,7 @@ class Progress(Unpickled, Callback):
         self.changed = changed
         self.at_a_time = at_a_time
         self.started = time.monotonic()
+        self.heard: dict[str, float] = {}
         self.mixtures_made = sum(trial.is_mixture for trial in trials)
         trained = [trial for trial in trials if not trial.is_mixture]
         self.rows = {trial.trial: row_of(trial) for trial in trained if trial.state not in ("running", "waiting")}
@@ -65,6 +66,7 @@ class Progress(Unpickled, Callback):
         config = self.study_file.trial_config(name, trial.config["point"])
         self.rows[name] = Row("running", config.lam, step_size_of(config), 0, config.epochs)
         self.rows[name].timed = Timed(0, config.epochs, name == BASELINE)
+        self.heard[name] = time.monotonic()
         if name == BASELINE and not self.console.is_terminal:
             self.console.print(f"{name:9} has begun: {config.epochs} epochs at λ 0", highlight=False)
         self.changed()
@@ -77,7 +79,8 @@ class Progress(Unpickled, Callback):
             row.state = "failed"
             return
         row.epoch, row.srocc, row.rmse_attacked = result["epoch"], result["srocc"], result["rmse_attacked"]
-        row.timed.epoch_seconds.append(result["time_this_iter_s"])
+        self.heard[trial.config["trial"]] = time.monotonic()
+        row.timed.note(result["time_this_iter_s"], epoch_seconds(result), result.get(RECORD_SECONDS))
         self.changed()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -94,9 +97,6 @@ class Progress(Unpickled, Callback):
         name = trial.config["trial"]
         row = self.rows[name]
         row.state = state
-        if state == "complete":
-            known = [other.timed.record_seconds for other in self.rows.values()]
-            row.timed.settle(next((seconds for seconds in known if seconds is not None), None))
         if not self.console.is_terminal:
             self.console.print(self._line(name), highlight=False)
         self.changed()
@@ -111,8 +111,10 @@ class Progress(Unpickled, Callback):
         spent = clock(time.monotonic() - self.started)
         if not self.rows:
             return f"the first trial's process is starting, {spent} so far"
+        for name, heard in self.heard.items():
+            self.rows[name].timed.idle = time.monotonic() - heard
         ended = sum(row.has_ended for row in self.rows.values())
-        rest = left(seconds_left(self.rows, self.study_file, self.at_a_time, self.mixtures_made))
+        rest = left(seconds_left(self.rows, self.study_file, self.at_a_time, mixtures_made=self.mixtures_made))
         return f"{ended} of {self.study_file.trials + 1} trials, {spent} so far" + (f", {rest}" if rest else "")
 
     def _line(self, name: str) -> str:

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces.schema import StudyFile
-from study.running.eta import Timed, time_left
+from study.running.costs import epoch_cost, models_attacked, suite_cost
+from study.running.eta import Plan, Timed, time_left
 from study.running.words import clock
-from study.storage.summaries import TrialSummary
+from study.storage.summaries import TrialSummary, epoch_seconds
 from trainables.config import BASELINE, in_order
 
 ROWS_SHOWN = 24
@@ -42,8 +43,11 @@ class Row:
         return self.state not in ("running", "waiting")
 
 
-def row_of(trial: TrialSummary, overhead: float | None = None) -> Row:
-    """A trial as its folder tells it. overhead: seconds that it took beside its epochs, where it has ended."""
+def row_of(trial: TrialSummary, overhead: float | None = None, idle: float = 0.0) -> Row:
+    """A trial as its folder tells it.
+
+    overhead: seconds that it took beside its epochs, where it has ended. idle: since its folder was last written to.
+    """
     last = trial.epochs[-1] if trial.epochs else {}
     row = Row(
         trial.state,
@@ -54,27 +58,34 @@ def row_of(trial: TrialSummary, overhead: float | None = None) -> Row:
         last.get("srocc"),
         last.get("rmse_attacked"),
     )
-    seconds = [float(epoch["train_seconds"]) for epoch in trial.epochs if "train_seconds" in epoch]
-    row.timed = Timed(
-        row.epoch, row.planned_epochs, trial.is_baseline, row.has_ended, seconds, overhead if row.has_ended else None
-    )
+    seconds = [epoch_seconds(epoch) for epoch in trial.epochs]
+    record = overhead if row.has_ended else None
+    row.timed = Timed(row.epoch, row.planned_epochs, trial.is_baseline, row.has_ended, seconds, record, idle=idle)
     return row
 
 
 def seconds_left(
-    rows: Mapping[str, Row], study_file: StudyFile, at_a_time: int, mixtures_made: int = 0
+    rows: Mapping[str, Row], study_file: StudyFile, at_a_time: int, *, mixtures_made: int = 0, attacked: int = 0
 ) -> tuple[float, float] | None:
-    """`eta.time_left` of the trials that are shown."""
+    """`eta.time_left` of the trials that are shown. attacked: models that have had the full suite."""
     for row in rows.values():
         row.timed.epoch, row.timed.planned_epochs, row.timed.has_ended = row.epoch, row.planned_epochs, row.has_ended
-    return time_left(
-        [row.timed for row in rows.values()],
+    plan = Plan(
         asked=study_file.trials,
         epochs=study_file.trial_config("t000", {name: axis.low for name, axis in study_file.space.items()}).epochs,
         mixtures=max(0, study_file.mixtures - mixtures_made),
         at_a_time=at_a_time,
         baseline_first=study_file.recipe.init == "baseline",
+        epoch_cost=epoch_cost(study_file),
+        attacked=max(0, models_attacked(study_file, _share_on_front(rows)) - attacked),
+        suite_cost=suite_cost(study_file),
     )
+    return time_left([row.timed for row in rows.values()], plan)
+
+
+def _share_on_front(rows: Mapping[str, Row]) -> float:
+    points = list(_finished(rows).values())
+    return sum(not _is_dominated(point, points) for point in points) / len(points) if points else 1.0
 
 
 def left(found: tuple[float, float] | None) -> str:
@@ -127,12 +138,7 @@ def plot(rows: Mapping[str, Row]) -> str:
 
     ● on the front, · dominated, ★ the λ=0 baseline. As the last epoch's probe has it, which is close to the record.
     """
-    points = {
-        name: (float(row.rmse_attacked), float(row.srocc))
-        for name, row in rows.items()
-        if row.state == "complete" and row.rmse_attacked is not None and row.srocc is not None
-    }
-    points = {name: point for name, point in points.items() if math.isfinite(sum(point))}
+    points = _finished(rows)
     if len(points) < 2:
         return ""
     across, up = ([point[axis] for point in points.values()] for axis in (0, 1))
@@ -145,6 +151,16 @@ def plot(rows: Mapping[str, Row]) -> str:
     lines = [f"{label:>7} │{''.join(line)}" for label, line in zip(margin, grid, strict=True)]
     ends = f"{min(across):<8.2f}{'attacked RMSE':^{PLOT_WIDTH - 16}}{max(across):>8.2f}"
     return "\n".join(["  SROCC", *lines, f"{'':>7} └{'─' * PLOT_WIDTH}", f"{'':>9}{ends}"])
+
+
+def _finished(rows: Mapping[str, Row]) -> dict[str, tuple[float, float]]:
+    """Attacked RMSE and SROCC of the finished trials that have both."""
+    points = {
+        name: (float(row.rmse_attacked), float(row.srocc))
+        for name, row in rows.items()
+        if row.state == "complete" and row.rmse_attacked is not None and row.srocc is not None
+    }
+    return {name: point for name, point in points.items() if math.isfinite(sum(point))}
 
 
 def _place(value: float, among: Sequence[float], size: int) -> int:

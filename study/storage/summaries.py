@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
+import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -101,8 +104,22 @@ def overhead_of(folder: Path) -> float | None:
     starts = read_rows(folder / "starts.jsonl", None)
     if not isinstance(finished, int | float) or len(starts) != 1 or not isinstance(starts[0].get("time"), int | float):
         return None
-    trained = sum(float(row.get("train_seconds", 0.0)) for row in read_epochs(folder))
-    return max(0.0, float(finished) - float(starts[0]["time"]) - trained)
+    epochs = sum(map(epoch_seconds, read_epochs(folder)))
+    return max(0.0, float(finished) - float(starts[0]["time"]) - epochs)
+
+
+def idle_of(folder: Path) -> float:
+    """Seconds since a trial's last epoch, or its start before there is one; 0 where neither is known."""
+    for name in ("epochs.jsonl", "starts.jsonl"):
+        with contextlib.suppress(OSError):
+            return max(0.0, time.time() - (folder / name).stat().st_mtime)
+    return 0.0
+
+
+def epoch_seconds(row: Mapping[str, Any]) -> float:
+    """What an epoch took: training, and probing, of which older rows and rows that were changed say nothing."""
+    probe = row.get("probe_seconds", 0.0)
+    return float(row["train_seconds"]) + (float(probe) if isinstance(probe, int | float) else 0.0)
 
 
 def launched_at(directory: StudyDirectory) -> str:
