@@ -45,11 +45,12 @@ lab: $(READY) ## as root: Ray's autoscaler, and `ray up` to `ray down` on three 
 	$(BIN)/python -m pytest -m lab
 	tests/cluster/lab/lab.sh
 
-lint: $(READY) ## ruff (lint and format), mypy, spelling, dead code, dependencies; exceptions and why: pyproject.toml
+lint: $(READY) ## ruff (lint and format), mypy, spelling, docstrings, dead code, dependencies; exceptions and why: pyproject.toml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	git ls-files -z '*.py' '*.md' '*.yaml' '*.toml' '*.html' Makefile | xargs -0 $(BIN)/codespell
+	$(BIN)/python tests/docs/docstrings.py nt_study study trainables analysis search_spaces benchmarks tests
 	$(BIN)/vulture
 	$(BIN)/deptry .
 
