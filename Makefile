@@ -10,7 +10,7 @@ RECORDS ?= docs/results/records
 BASELINES := hyperiqa dbcnn linearityiqa maniqa
 SWEEP = $(BIN)/nt-study sweep --data photos:small --seeds 3 --studies $(STUDIES)
 
-.PHONY: help setup demo smoke test test-slow torture lab lint audit format ui paper-small results bench docs lock clean
+.PHONY: help setup demo smoke test test-slow torture lab lint audit format ui paper-small results bench bench-all docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -80,7 +80,11 @@ docs: $(READY) ## the documentation site in build/site: pages made from the code
 	$(BIN)/python docs/make_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(READY) ## run the benchmarks
+bench: $(READY) ## measure steps and attacks on this machine, and put them into docs/performance.md
+	$(BIN)/python benchmarks/gpu.py --parts steps,attacks --seconds 420
+	$(BIN)/python -m benchmarks.tables
+
+bench-all: $(READY) ## run the other benchmarks: data, attacks, tracking, scheduling, cheaper NT, a library's attacks
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 lock: $(READY) ## refresh requirements.lock from pyproject.toml

@@ -1,6 +1,6 @@
 """What NT in every second or fourth step buys and costs: fronts of small HyperIQA over five seeds.
 
-    python -m benchmarks.bench_cheaper_nt records.parquet    # minutes of one core; goes on where it was stopped
+    python -m benchmarks.bench_cheaper_nt [record.parquet]    # minutes of one core; goes on where it was stopped
 
 The demo's recipe on every other embedded training photograph. For each seed the λ=0 baseline is trained once, and every
 trial repeats its last stage from there with `defence_every` and λ of the grid, as studies do. Printed: the hypervolume
@@ -113,4 +113,4 @@ def volume(found: pd.DataFrame, seed: int, every: int, split: str) -> float:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "cheaper_nt.parquet"))

@@ -1,11 +1,12 @@
-"""What a CUDA card does with training steps, attacks and epochs, and whether graphs and low precision change them.
+"""What a machine does with training steps, attacks and epochs, and whether graphs and low precision change them.
 
     python benchmarks/gpu.py [--parts checks,steps,epoch,attacks] [--seconds 230] [--only TEXT] [--out FOLDER]
-    python benchmarks/gpu.py --small --device cpu      # the same code on small networks, to try the script itself
+    python benchmarks/gpu.py --device cpu [--try]      # small networks; --try: few rounds, all of the card's code
 
-Needs PyTorch, torchvision, NumPy, pandas and what `trainables` imports; MANIQA also timm. Networks have published size,
-random weights and made-up images. Every figure is printed, and written to `$OUT/gpu.json` (or `--out`), as soon as it
-is there; what fails is written down as failed and costs nothing else. What is compared was measured in turns.
+Needs PyTorch, torchvision, NumPy, pandas and what `trainables` imports; MANIQA also timm. On a card networks have
+published size, on a processor the small one; random weights and made-up images. Every figure is printed, and written to
+`$OUT/<machine>.json` (or `--out`), as soon as it is there; what fails is written down as failed and costs nothing else.
+What is compared was measured in turns. `python -m benchmarks.tables` makes docs/performance.md's tables of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -85,7 +87,7 @@ SMALL = tuple(
     dataclasses.replace(
         published,
         side=(64, 64),
-        batch=4,
+        batch=12,
         recipe={key: value for key, value in published.recipe.items() if key != "training_crop"},
     )
     for published in PUBLISHED
@@ -95,17 +97,18 @@ SMALL = tuple(
 class Bench:
     """The machine, the clock and what was found so far."""
 
-    def __init__(self, device: torch.device, small: bool, seconds: float, only: str, path: Path, scratch: Path) -> None:
-        self.device, self.small, self.only, self.path, self.scratch = device, small, only, path, scratch
+    def __init__(self, device: torch.device, trial: bool, seconds: float, only: str, out: Path, scratch: Path) -> None:
+        self.device, self.trial, self.only, self.scratch = device, trial, only, scratch
+        self.small = device.type != "cuda" or trial
         self.fresh: dict[str, Scorer] = {}
         self.ends = time.perf_counter() + seconds
-        self.size: Any = "small" if small else "paper"
-        self.baselines = SMALL if small else PUBLISHED
-        self.precisions: tuple[Precision, ...] = ("tf32", "bf16")
-        self.found: dict[str, Any] = {
-            "torch": torch.__version__,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        }
+        self.size: Any = "small" if self.small else "paper"
+        self.baselines = SMALL if self.small else PUBLISHED
+        # A processor computes everything in float32 unless it is to try the card's code.
+        self.precisions: tuple[Precision, ...] = ("tf32", "bf16") if device.type == "cuda" or trial else ()
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        self.path = out / f"{re.sub('[^a-z0-9]+', '-', name.lower())}{'-try' * trial}.json"
+        self.found: dict[str, Any] = {"torch": torch.__version__, "device": name, "threads": torch.get_num_threads()}
 
     def note(self, name: str, value: Any) -> None:
         self.found[name] = value
@@ -158,7 +161,7 @@ class Bench:
                 times[name] = []
             except Exception as error:
                 failed[name] = {"failed": f"{type(error).__name__}: {str(error)[:200]}"}
-        for _ in range(2 if self.small else ROUNDS):
+        for _ in range(2 if self.trial else ROUNDS):
             for name, taken in times.items():
                 taken.append(unit * self.seconds(variants[name], repeats[name]))
         return failed | {
@@ -172,8 +175,8 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
     parser.add_argument("--seconds", type=float, default=230, help="nothing new begins after so many")
     parser.add_argument("--only", default="", help="only what has this in its name")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--small", action="store_true", help="small networks, few rounds")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="%(default)s")
+    parser.add_argument("--try", action="store_true", dest="trial", help="small networks, few rounds: does it run?")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "benchmarks/results")))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
@@ -182,9 +185,7 @@ def main() -> None:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as scratch:
         device = torch.device(arguments.device)
-        bench = Bench(
-            device, arguments.small, arguments.seconds, arguments.only, arguments.out / "gpu.json", Path(scratch)
-        )
+        bench = Bench(device, arguments.trial, arguments.seconds, arguments.only, arguments.out, Path(scratch))
         print(bench.found, flush=True)
         started = time.perf_counter()
         for part in arguments.parts.split(","):
@@ -298,7 +299,7 @@ def graph_against_eager(bench: Bench, published: Published, *, control: bool = T
 
     with deterministic():
         recorded, eager = trained(True), trained(False)
-        found: dict[str, Any] = {"recorded": recorded._recorded is not None, **differences(recorded, eager, start)}
+        found: dict[str, Any] = {"recorded": bool(recorded._recorded), **differences(recorded, eager, start)}
         del recorded
         if control:
             found["eager_again"] = differences(trained(False), eager, start)
@@ -451,7 +452,12 @@ def step_times(bench: Bench, published: Published, lam: float, start: Scorer) ->
         stage = training.config.stages[0]
         training._optimizer_of(stage, 0)
         variants[f"eager {precision}"] = _in_precision(training, training._step, images, targets)
-        if lam and precision != "conv_tf32":
+        if lam and precision == "conv_tf32":
+            plain = training_of(bench, published, model=start, lam=0.0)
+            plain.model.train()
+            plain._optimizer_of(stage, 0)
+            variants["plain conv_tf32"] = _in_precision(plain, plain._step, images, targets)
+        if lam and (precision != "conv_tf32" or not bench.precisions):
             authors = _authors_step(training)
             variants[f"authors {precision}"] = _in_precision(training, authors, images, targets)
         if precision != "conv_tf32":
@@ -463,7 +469,7 @@ def step_times(bench: Bench, published: Published, lam: float, start: Scorer) ->
                 variants[f"graph {precision}"] = _in_precision(training, recorded[0], images, targets)
     found = refused | bench.in_turns(variants)
     medians = {name: value["median"] for name, value in found.items() if "median" in value}
-    best = min(medians.values())
+    best = min(median for name, median in medians.items() if not name.startswith("plain "))
     found["views_per_s_of_best"] = 1e3 * published.batch / best
     found["eager conv_tf32 / best"] = medians["eager conv_tf32"] / best
     return found
