@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainables.registry import look_up
 from trainables.written import Real
 
 NORM_EPSILON = 1e-8
@@ -69,15 +69,13 @@ def create_loss(name: str, **params: Any) -> Callable[[Tensor, Tensor], Tensor]:
 
     Raises ValueError for an unknown name or parameter, here; for shapes that do not match, when called.
     """
-    if name not in LOSSES:
-        nearest = get_close_matches(name, LOSSES, n=1, cutoff=0.0)
-        raise ValueError(f"unknown loss {name!r}; did you mean {nearest[0]!r}? There are {', '.join(LOSSES)}")
-    signature = inspect.signature(LOSSES[name]).parameters.values()
+    loss = look_up(LOSSES, name, "loss")
+    signature = inspect.signature(loss).parameters.values()
     known = [parameter.name for parameter in signature if parameter.kind is parameter.KEYWORD_ONLY]
     unknown = sorted(set(params) - set(known))
     if unknown:
         raise ValueError(f"loss {name!r} has no parameter {unknown[0]!r}; it takes {', '.join(known) or 'none'}")
-    return partial(LOSSES[name], **params)
+    return partial(loss, **params)
 
 
 def _norm_in_norm_row(

@@ -12,7 +12,6 @@ A metric of an attack other than the default has its label behind a slash: `rmse
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +21,7 @@ import pandas as pd
 
 from trainables import metrics
 from trainables.record import results_in
+from trainables.registry import look_up
 
 DEFAULT_ATTACK = "fgsm"
 """Label of the attack that names without a suffix refer to."""
@@ -93,14 +93,9 @@ OBJECTIVES: dict[str, Objective] = CLEAN | ATTACKED | WORST
 def objective(name: str) -> Objective:
     """An objective by name, an attack's label behind a slash included. Raises ValueError for an unknown one."""
     base, _, label = name.partition("/")
-    known = ATTACKED if label else OBJECTIVES
-    if base not in known:
-        nearest = difflib.get_close_matches(base, known, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose one of {', '.join(known)}"
-        raise ValueError(f"unknown objective {name!r}; {hint}")
     if not label:
-        return OBJECTIVES[base]
-    found = known[base]
+        return look_up(OBJECTIVES, base, "objective")
+    found = look_up(ATTACKED, base, "objective of an attack")
     description = f"{found.description} ({label})"
     return Objective(name=name, direction=found.direction, unit=found.unit, description=description)
 

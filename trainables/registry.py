@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 def look_up(registry: Mapping[str, T], name: str, what: str) -> T:
-    """What stands behind a name; ValueError for an unknown one, with the nearest and all of them. what: in words."""
+    """What stands behind a name; ValueError for an unknown one, with the nearest and all of them.
+
+    what: the kind of thing, in words.
+    """
     if name not in registry:
         nearest = get_close_matches(name, registry, n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]!r}? There" if nearest else "; there"

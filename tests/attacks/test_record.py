@@ -193,7 +193,7 @@ def test_directions() -> None:
         ("rmse_atacked", "did you mean 'rmse_attacked'"),
         ("srocc/uap", "srocc_attacked"),
         ("rmse_attacked_worst/uap", "rmse_attacked"),
-        ("speed", "choose one of srocc"),
+        ("speed", "there are srocc"),
     ],
 )
 def test_unknown_objectives_are_refused(name: str, hint: str) -> None:

@@ -22,6 +22,7 @@ from trainables.attacks.square import Square
 from trainables.attacks.stadv import SpatialTransform
 from trainables.attacks.transfer import Transfer
 from trainables.attacks.uap import UniversalPerturbation
+from trainables.registry import look_up
 
 ATTACKS: dict[str, tuple[Callable[..., Attack], Mapping[str, Any]]] = {
     "fgsm": (Iterative, {"steps": 1}),
@@ -100,9 +101,7 @@ def needs_source(entry: Mapping[str, Any]) -> bool:
 
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
     """The parameters that `create_attack(name)` takes; ValueError for an unknown attack, with the nearest name."""
-    if name not in ATTACKS:
-        raise ValueError(f"unknown attack {name!r}{_suggest(name, ATTACKS)}")
-    return inspect.signature(ATTACKS[name][0]).parameters
+    return inspect.signature(look_up(ATTACKS, name, "attack")[0]).parameters
 
 
 def _suggest(name: str, known: Mapping[str, Any]) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from difflib import get_close_matches
 from typing import get_args
 
 from trainables.models.scorer import Scorer, Size
+from trainables.registry import look_up
 
 MODELS: dict[str, str] = {
     "hyperiqa": "trainables.models.hyperiqa",
@@ -31,13 +31,11 @@ def create_model(name: str, size: Size = "paper", pretrained: bool = False, name
     Raises ValueError for an unknown name or size, for `small` with `pretrained`, and when the ImageNet weights are
     neither cached nor can be downloaded.
     """
-    if name not in MODELS:
-        nearest = get_close_matches(name, MODELS, n=1, cutoff=0.0)
-        raise ValueError(f"unknown model {name!r}; did you mean {nearest[0]!r}? There are {', '.join(MODELS)}")
+    module = look_up(MODELS, name, "model")
     if size not in get_args(Size):
         raise ValueError(f"unknown model size {size!r}; expected one of {', '.join(get_args(Size))}")
     if pretrained and size == "small":
         raise ValueError("small models have no pretrained weights; use size='mobile' or 'paper', or pretrained=False")
-    model: Scorer = importlib.import_module(MODELS[name]).build(size, pretrained)
+    model: Scorer = importlib.import_module(module).build(size, pretrained)
     model.input_spec = dataclasses.replace(model.input_spec, names_seed=names_seed)
     return model
