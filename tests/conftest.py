@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,11 +75,28 @@ def nt_study() -> Command:
 @pytest.fixture(scope="session")
 def smoke_study(tmp_path_factory: pytest.TempPathFactory, nt_study: Command) -> StudyDirectory:
     """A finished smoke study, trained for real and once for all processes; tests read it and leave it as it is."""
-    studies = shared_folder(tmp_path_factory, "smoke")
+    return _make_smoke(shared_folder(tmp_path_factory, "smoke"), nt_study)
+
+
+def _make_smoke(studies: Path, nt_study: Command) -> StudyDirectory:
     with FileLock(studies / "being-made.lock"):
-        ran = nt_study("launch", "hyperiqa", "--preset", "smoke", "--name", "smoke", "--studies", studies, "--or-show")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+        if not (studies / "made").exists():
+            launch = ("launch", "hyperiqa", "--preset", "smoke", "--name", "smoke", "--studies", studies)
+            ran = nt_study(*launch)
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            (studies / "made").touch()
     return StudyDirectory(studies / "smoke")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def smoke_study_in_time(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, private_cache: Path, nt_study: Command
+) -> None:
+    """Where several processes test, the first one begins the smoke study at once: later both would wait for it."""
+    wanted = any("smoke_study" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    if wanted and os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
+        studies = shared_folder(tmp_path_factory, "smoke")
+        threading.Thread(target=_make_smoke, args=(studies, nt_study), daemon=True).start()
 
 
 @pytest.fixture(scope="session")

@@ -25,13 +25,17 @@ def files_of(client: MlflowClient, run_id: str, folder: str | None = None) -> se
 
 
 def snapshot(client: MlflowClient, project: str) -> dict[str, Any]:
-    """Everything that a record says, whatever ids it was given."""
+    """Everything that a record says, whatever ids it was given.
+
+    Histories are of the metrics that have steps, and of one result: a run's results are sent at once, in one request.
+    """
     content = {}
     for trial, run in runs_of(client, project).items():
-        history = {
-            name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
-            for name in run.data.metrics
-        }
+        history: dict[str, Any] = {**run.data.metrics}
+        for name in history:
+            if "/" not in name or name == "validation/srocc":
+                points = client.get_metric_history(run.info.run_id, name)
+                history[name] = [(point.step, point.value) for point in points]
         tags = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
         tags.pop("front", None)  # holds run ids
         content[trial] = (run.info.status, run.data.params, tags, history, files_of(client, run.info.run_id))

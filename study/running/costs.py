@@ -18,6 +18,11 @@ MADE_ELSEWHERE = ("transfer", "uap", "kor")
 
 def epoch_cost(study_file: StudyFile) -> float:
     """An epoch of a trial in epochs of the baseline: as many passes (`Defence.passes`) take as much longer."""
+    return 1 + (_step_cost(study_file) - 1) / study_file.recipe.defence_every
+
+
+def _step_cost(study_file: StudyFile) -> float:
+    """A step with the defence's term in steps without."""
     if study_file.recipe.defence == "nt":
         return NT_COST  # most studies' answer, without PyTorch
     from trainables.defences import defence_of

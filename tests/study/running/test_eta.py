@@ -203,9 +203,12 @@ def test_a_suite_and_another_defence_have_their_price() -> None:
     assert models_attacked(study_file) == 3
     # A small HyperIQA's suite of six attacks took 23 records in docs/results; it is three times as long now.
     assert 30 < suite_cost(study_file) < 120
-    costs = [
-        epoch_cost(load_study_file("hyperiqa", preset="smoke", overrides={"recipe": {"defence": defence}}))
-        for defence in ("none", "nt", "adversarial_training")
+    recipes: list[dict[str, object]] = [
+        {"defence": "none"},
+        {"defence_every": 3},
+        {"defence": "nt"},
+        {"defence": "adversarial_training"},
     ]
-    assert costs[:2] == [1.0, NT_COST] and costs[2] > NT_COST
+    costs = [epoch_cost(load_study_file("hyperiqa", preset="smoke", overrides={"recipe": of})) for of in recipes]
+    assert costs[:3] == [1.0, 1.5, NT_COST] and costs[3] > NT_COST
     assert NormTraining.passes / NoDefence.passes == NT_COST

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import optuna
 import pytest
+from command_line import run_here
 from ports import free_port
 
 from analysis.pareto import as_losses, non_dominated
@@ -26,19 +28,26 @@ from trainables.record import SCORES, read_scores
 from trainables.trial import Trial, run_trial
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Here = Callable[..., tuple[int, str, str]]
 DIRECTIONS = ["maximize", "minimize"]
 
 
-def test_the_study_finishes_with_every_trial_asked_for(smoke_study: StudyDirectory, nt_study: Command) -> None:
-    ran = nt_study("status", "smoke", "--studies", smoke_study.path.parent, "--json")
-    facts = json.loads(ran.stdout)
+@pytest.fixture
+def nt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """The command line, in this process: exit code, output, errors."""
+    return partial(run_here, monkeypatch, capsys)
+
+
+def test_the_study_finishes_with_every_trial_asked_for(smoke_study: StudyDirectory, nt: Here) -> None:
+    _, said, _ = nt("status", "smoke", "--studies", smoke_study.path.parent, "--json")
+    facts = json.loads(said)
     assert facts["states"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0, "waiting": 0}
     assert facts["owner"] is None
 
 
-def test_the_front_is_the_non_dominated_trials_on_validation(smoke_study: StudyDirectory, nt_study: Command) -> None:
-    ran = nt_study("front", "smoke", "--studies", smoke_study.path.parent, "--json")
-    front = json.loads(ran.stdout)
+def test_the_front_is_the_non_dominated_trials_on_validation(smoke_study: StudyDirectory, nt: Here) -> None:
+    _, said, _ = nt("front", "smoke", "--studies", smoke_study.path.parent, "--json")
+    front = json.loads(said)
     assert front["study"] == "smoke"
     assert front["objectives"] == ["srocc", "rmse_attacked"]
     trials = summarise(smoke_study)
@@ -102,14 +111,12 @@ def test_the_split_keeps_contents_apart(smoke_study: StudyDirectory) -> None:
     assert (scaled.min(), scaled.max()) == (0, 100)
 
 
-def test_launching_a_finished_study_again_shows_it(smoke_study: StudyDirectory, nt_study: Command) -> None:
+def test_launching_a_finished_study_again_shows_it(smoke_study: StudyDirectory, nt: Here) -> None:
     arguments = ("launch", "hyperiqa", "--preset", "smoke", "--name", "smoke", "--studies", smoke_study.path.parent)
-    refused = nt_study(*arguments)
-    assert refused.returncode == 2
-    assert "already a study named 'smoke'" in refused.stderr and " resume smoke " in refused.stderr
-    shown = nt_study(*arguments, "--or-show")
-    assert shown.returncode == 0
-    assert "baseline" in shown.stdout
+    code, _, refused = nt(*arguments)
+    assert code == 2 and "already a study named 'smoke'" in refused and " resume smoke " in refused
+    code, shown, _ = nt(*arguments, "--or-show")
+    assert code == 0 and "baseline" in shown
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 import pytest
 import requests
+from command_line import run_here
 from mlflow_records import files_of, runs_of, snapshot
 from PIL import Image
 from ports import free_port
@@ -37,7 +38,6 @@ from study.tracking.trial_report import draw_figures
 from trainables.objectives import measure
 from trainables.record import read_scores, write_scores
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ENDS = ("complete", "complete", "pruned", "failed", "complete")
 
 
@@ -235,7 +235,10 @@ def test_a_server_that_is_not_there_costs_a_warning_and_little_time(studies: Pat
 
 
 def test_a_resume_of_a_finished_study_tells_mlflow_what_a_killed_driver_did_not(
-    smoke_study: StudyDirectory, tmp_path: Path, nt_study: Command
+    smoke_study: StudyDirectory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     directory = StudyDirectory(Path(shutil.copytree(smoke_study.path, tmp_path / "studies" / "smoke")))
     (directory.path / "mlflow.json").unlink()
@@ -245,8 +248,9 @@ def test_a_resume_of_a_finished_study_tells_mlflow_what_a_killed_driver_did_not(
     tracker.close()
     assert is_behind(directory)
     store = f"sqlite:///{tmp_path / 'studies' / 'mlflow.db'}"
-    resumed = nt_study("resume", "smoke", "--studies", tmp_path / "studies", "--mlflow", store, "--force")
-    assert resumed.returncode == 0, resumed.stderr
+    again = ("resume", "smoke", "--studies", tmp_path / "studies", "--mlflow", store, "--force")
+    code, _, said = run_here(monkeypatch, capsys, *again)
+    assert code == 0, said
     assert not is_behind(directory)
     assert set(read_link(directory).runs) == {"", *(trial.trial for trial in summarise(directory))}  # type: ignore[union-attr]
 
