@@ -20,6 +20,7 @@ import psutil
 from benchmarks.torture.small_study import write_study_file
 from study.storage.directory import StudyDirectory, find
 from study.storage.mirror import studies_folder
+from study.tracking.tracker import is_behind
 
 LONGEST = 900.0
 """Seconds after which a driver that was hurt is said to hang."""
@@ -92,6 +93,8 @@ class Rig:
             if problem := ended(driver):
                 return [problem]
             if driver.returncode == 0:
+                if is_behind(self.directory):  # and a sentence has said what to do
+                    self.run("sync", "hurt", "--studies", self.studies)
                 return []
         return [f"three resumes did not finish it; the last one said: {self.said()[-400:]}"]
 

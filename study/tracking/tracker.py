@@ -35,6 +35,8 @@ RETRY = 5.0
 """Seconds between attempts while MLflow cannot be reached."""
 PATIENCE = 60.0
 """Seconds that the end of a study waits for the last pass."""
+LAST_TRIES = 15.0
+"""Seconds that a study's end tries a server again that was there before: it may be restarting."""
 UI = "http://127.0.0.1:5000"
 """Where `nt-study ui` shows a store that is no server, unless it is given another port."""
 LAST_FIGURES = 10.0
@@ -63,6 +65,7 @@ class Tracker:
         self.problem = ""
         """Why MLflow's record is behind; empty while it is not."""
         self._projection: Projection | None = None
+        self._was_reached = False
         self._changed = threading.Event()
         self._closing = threading.Event()
         # A daemon, so that a server that never answers cannot keep the process alive.
@@ -105,7 +108,10 @@ class Tracker:
             else:
                 self._closing.wait(RETRY)
                 self._changed.set()
-        if self._attempt(_finish):
+        deadline = time.monotonic() + LAST_TRIES
+        while not (is_told := self._attempt(_finish)) and self._was_reached and time.monotonic() < deadline:
+            time.sleep(RETRY)
+        if is_told:
             (self.directory.path / BEHIND).unlink(missing_ok=True)
             deadline = time.monotonic() + LAST_FIGURES
             while time.monotonic() < deadline and self._attempt(_draw_next):
@@ -117,6 +123,7 @@ class Tracker:
         try:
             if self._projection is None:
                 self._projection = open_projection(self.directory, self.uri, self.project)
+                self._was_reached = True
             is_more = step(self._projection)
         except Exception as error:  # whatever it is, the study goes on and the folder keeps everything
             self._projection = None

@@ -31,6 +31,7 @@ from written_study import epoch_rows, score_table, write_epochs, write_study, wr
 from study.errors import StudyError
 from study.storage.directory import StudyDirectory
 from study.storage.summaries import summarise
+from study.tracking.projection import Projection
 from study.tracking.server import Server
 from study.tracking.store import connect, read_link
 from study.tracking.tracker import Tracker, is_behind, open_projection, store_of, sync
@@ -268,6 +269,29 @@ def test_a_server_that_never_answers_does_not_hold_up_the_end(studies: Path) -> 
         assert time.monotonic() - started < 2.0
         # While the server is there: once its socket is closed, the thread that waits for it finds another problem.
         assert "no answer" in tracker.problem and "nt-study sync" in warnings[-1]
+
+
+def test_a_server_that_restarts_while_a_study_ends_hears_of_the_end(
+    studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def restarting(projection: Projection) -> bool:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ConnectionError("nothing listens there")
+        projection.update(final=True)
+        return True
+
+    monkeypatch.setattr("study.tracking.tracker._finish", restarting)
+    monkeypatch.setattr("study.tracking.tracker.RETRY", 0.01)
+    directory = write_study(studies, ends=("complete",))
+    warnings: list[str] = []
+    record = Tracker(directory, warn=warnings.append)
+    record.start()
+    record.close()
+    assert len(tries) == 3 and not is_behind(directory)
+    assert len(warnings) == 1 and "nothing listens there" in warnings[0]
 
 
 @pytest.fixture
