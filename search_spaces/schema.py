@@ -31,6 +31,8 @@ STAGE_PARAMETERS = ("lr", "weight_decay", "head_lr_ratio", "batch_size")
 """Training hyperparameters that a space may name beside the defence's; they apply to the last stage."""
 BASED_ON = "based_on"
 """Key of a study file's recipe: the name of the recipe of which the other keys replace something."""
+SHARED = "shared"
+"""In place of an entry of a baseline's suite: those of `suites/<label>.yaml`."""
 FullSuite = Literal["none", "reported", "front", "all"]
 """On which finished trials the full attack suite runs; `reported`: what a report
 shows of the models, which is the baseline, the knee, and the paper's λ and h."""
@@ -391,6 +393,7 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
     if size not in room["sizes"]:
         raise StudyFileError(f"unknown size {size!r}; known: {', '.join(room['sizes'])}")
     of_size = dict(room["sizes"][size])
+    of_size["suite"] = _with_shared(of_size.get("suite", {}))
     recipes = of_size.pop("recipes")
     chosen["recipe"] = _recipe(chosen.get("recipe", {}), recipes, f"{baseline} at size {size}")
     if (defence := chosen["recipe"].get("defence", "nt")) != "nt":
@@ -423,6 +426,14 @@ def _lay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(split, Mapping) and "mode" in split and "required" not in split:
         merged["split"].pop("required", None)
     return merged
+
+
+def _with_shared(suite: Mapping[str, Any]) -> dict[str, Any]:
+    """A baseline's suite, with the entries of `suites/<label>.yaml` where a label says `shared`."""
+    whole: dict[str, Any] = {}
+    for label, entry in suite.items():
+        whole |= read_yaml(FOLDER / "suites" / f"{label}.yaml") if entry == SHARED else {label: entry}
+    return whole
 
 
 def _recipe(wanted: Any, recipes: dict[str, Any], owner: str) -> Any:

@@ -8,6 +8,7 @@ import yaml
 
 from search_spaces.defence_space import PARAMETERS, defences, searched_by
 from search_spaces.schema import FOLDER, StudyFileError, baselines, load_study_file, read_frozen
+from search_spaces.yaml_file import read_yaml
 from trainables.config import BASELINE, trial_config_from_dict
 
 
@@ -71,6 +72,16 @@ def test_searched_training_parameters_change_the_last_stage(tmp_path: Path) -> N
     trial = study.trial_config("t000", {"lam": 1e-4, "step_size": 0.02, "lr": 2e-4})
     assert trial.stages[-1].lr == 2e-4
     assert trial.recipe.stages[0] == study.recipe.stages[0]
+
+
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("baseline", baselines())
+def test_every_suite_has_the_shared_attacks_where_the_baseline_wants_them(baseline: str, preset: str) -> None:
+    shared = read_yaml(FOLDER / "suites" / "further.yaml")
+    labels = list(load_study_file(baseline, preset=preset).suite)
+    first = labels.index(next(iter(shared)))
+    assert labels[first : first + len(shared)] == list(shared)
+    assert {"uap", "kor"} <= set(labels) - set(shared)
 
 
 @pytest.mark.parametrize("baseline", baselines())
