@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analysis.attack_series import series_over
@@ -40,7 +40,14 @@ def families(pair: Pair, wanted: Callable[[Pair, str], bool]) -> list[Family]:
             is_gradient = _name(pair, label) in GRADIENT
             key = ("gradient", pair.suite.get(label, {}).get("eps")) if is_gradient else (label, None)
             found.setdefault(key, []).append(label)
-    return [Family(labels=tuple(labels), eps=eps) for (_, eps), labels in found.items()]
+    return [Family(labels=tuple(of_most_seeds(pair, labels)), eps=eps) for (_, eps), labels in found.items()]
+
+
+def of_most_seeds(pair: Pair, labels: Sequence[str]) -> list[str]:
+    """Those of some attacks that both models were attacked with under the most seeds: a mean over several attacks has
+    the seeds that all of them have."""
+    most = max((pair.seeds(label) for label in labels), default=0)
+    return [label for label in labels if pair.seeds(label) == most]
 
 
 def is_black_box(pair: Pair, label: str) -> bool:

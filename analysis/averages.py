@@ -53,4 +53,4 @@ def _cell(pairs: Sequence[Pair], split: str, name: str, kind: str) -> Cell:
 
 
 def _digest(pair: Pair, split: str, attack: str) -> str:
-    return f"{evidence_of((*pair.without, *pair.nt), split, attack)} {attack}"
+    return f"{evidence_of(pair.both(attack), split, attack)} {attack}"

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from analysis.attack_families import does_nothing, families, is_black_box, is_graded, is_white_box
+from analysis.attack_families import does_nothing, families, is_black_box, is_graded, is_white_box, of_most_seeds
 from analysis.changes import change, share_taken
 from analysis.front import TrialPoint
 from analysis.identity import evidence_of, once
 from analysis.labels import number
-from analysis.metrics import Interval, Sample, mean_interval, value
+from analysis.metrics import Interval, Sample, value
 from analysis.report_figures import SPLIT, StudyResult
 from analysis.squeeze import as_lines, squeezes
 from analysis.tables import Pair, suffixed
@@ -86,7 +86,7 @@ HOW = f"""A model's name stands for its study's knee (or most robust trial, wher
 **What counts.** The knee was chosen on validation images of the study's own seed, so that seed is not counted where
 there are others; models at the paper's λ and h, and sweeps, were fixed beforehand, so all their seeds are. Measured on
 {SPLIT} images. Models that studies share count once, and so do attacks that climb the same gradient within the same
-box: FGSM, I-FGSM and APGD at one eps are one case, the mean of the three.
+box: FGSM, I-FGSM and APGD at one eps are one case, the mean of those that the most seeds were attacked with.
 
 **When it counts.** Intervals are 95 %, over photographs (all images made of one are drawn together) and training seeds.
 A case holds where the interval lies on the claimed side of 0 and the mean is no smaller than what is of interest:
@@ -284,7 +284,7 @@ def _left_out(pairs: Sequence[Pair]) -> list[str]:
         for label in pair.attacks:
             if does_nothing(pair, label):
                 moved = [
-                    number(mean_interval(pair.without, SPLIT, suffixed("rmse_attacked", of)).value)
+                    number(pair.sample(False, SPLIT, suffixed("rmse_attacked", of)).interval().value)
                     for of in (label, f"{label}{CONTROL}")
                 ]
                 lines.append(f"- {pair.name}, {label}: moves λ = 0 by {moved[0]} points, its start alone by {moved[1]}")
@@ -326,14 +326,17 @@ def _evidence(case: str, measured: Sample, smallest: float, identity: str) -> Ev
 
 
 def _identity(pair: Pair, labels: Sequence[str]) -> str:
-    return " ".join(evidence_of((*pair.without, *pair.nt), SPLIT, label) for label in labels)
+    return " ".join(evidence_of(pair.both(label), SPLIT, label) for label in labels)
 
 
 def _white_against_black(pairs: Sequence[Pair], measure: Callable[[Pair, Sequence[str]], Sample]) -> list[Evidence]:
     """What NT changes under white-box attacks minus what it changes under black-box ones; an attack each, as paper."""
     found = []
     for pair in pairs:
-        white, black = ([label for label in pair.attacks if kind(pair, label)] for kind in (is_white_box, is_black_box))
+        white, black = (
+            of_most_seeds(pair, [label for label in pair.attacks if kind(pair, label)])
+            for kind in (is_white_box, is_black_box)
+        )
         if white and black:
             measured = measure(pair, white) - measure(pair, black)
             found.append((pair, measured, _identity(pair, [*white, *black])))

@@ -64,13 +64,32 @@ class Pair:
     def sample(self, nt: bool, split: str, name: str) -> Sample:
         """An objective without or with NT, resampled once: tables and findings ask for the same ones."""
         if (key := (nt, split, name)) not in self._samples:
-            self._samples[key] = sample(self.nt if nt else self.without, split, name)
+            self._samples[key] = sample(self.tables(nt, name.partition("/")[2] or DEFAULT_ATTACK), split, name)
         return self._samples[key]
+
+    def tables(self, nt: bool, attack: str) -> Sequence[pd.DataFrame]:
+        """The score tables without or with NT that hold an attack, up to the first seed that was not attacked so: then
+        seeds stay paired, between the two and between attacks."""
+        held = [attack in found for found in self._held[nt]]
+        return (self.nt if nt else self.without)[: held.index(False) if False in held else len(held)]
+
+    def both(self, attack: str) -> list[pd.DataFrame]:
+        return [*self.tables(False, attack), *self.tables(True, attack)]
+
+    def seeds(self, attack: str) -> int:
+        """Under how many training seeds both models were attacked so."""
+        return min(len(self.tables(nt, attack)) for nt in (False, True))
+
+    @cached_property
+    def _held(self) -> list[list[list[str]]]:
+        """The attacks of each score table, without and with NT."""
+        return [[results_in(table) for table in tables] for tables in (self.without, self.nt)]
 
     @cached_property
     def attacks(self) -> tuple[str, ...]:
-        """The attacks that every score table holds, the paper's first, then the others by name; no audit's checks."""
-        held = set.intersection(*(set(results_in(table)) for table in (*self.without, *self.nt)))
+        """The attacks that the first seed's tables hold, the paper's first, then the others by name; no audit's
+        checks."""
+        held = set(self._held[False][0]) & set(self._held[True][0])
         return (*(attack for attack in ATTACKS if attack in held), *sorted(held - set(ATTACKS)))
 
 
@@ -131,7 +150,7 @@ def clean_table(pairs: Sequence[Pair], split: str) -> Table:
         rows=tuple(
             (f"{pair.name}, {name.upper()}", (_cell(pair, name, split),)) for pair in pairs for name in CLEAN_METRICS
         ),
-        notes=_notes(pairs),
+        notes=_notes(pairs, [DEFAULT_ATTACK]),
     )
 
 
@@ -160,7 +179,7 @@ def attack_table(pairs: Sequence[Pair], key: str, split: str) -> Table:
             if not pair.suite or attack.removesuffix(CONTROL) in pair.suite
         ),
         notes=(
-            *_notes(pairs),
+            *_notes(pairs, attacks),
             *([f"Not measured: {', '.join(missing)}."] if missing else []),
             *([f"{still} scores did not change at all, which makes their R infinite."] if still else []),
         ),
@@ -269,8 +288,9 @@ def suffixed(name: str, attack: str) -> str:
     return name if attack == DEFAULT_ATTACK else f"{name}/{attack}"
 
 
-def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
-    seeds = sorted({len(tables) for pair in pairs for tables in (pair.without, pair.nt)})
+def _notes(pairs: Sequence[Pair], attacks: Sequence[str]) -> tuple[str, ...]:
+    held = [(pair, attack) for pair in pairs for attack in attacks if attack in pair.attacks]
+    seeds = sorted({len(pair.tables(nt, attack)) for pair, attack in held for nt in (False, True)})
     counts = " or ".join(map(str, seeds))
     flattered = sorted(pair.name for pair in pairs if pair.is_flattered)
     return (

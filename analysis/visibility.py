@@ -21,7 +21,7 @@ def visibility_table(pairs: Sequence[Pair], split: str) -> Table | None:
     rows = []
     for pair in pairs:
         for attack in pair.attacks:
-            ssim = [_ssim(tables, split, attack) for tables in (pair.without, pair.nt)]
+            ssim = [_ssim(pair.tables(nt, attack), split, attack) for nt in (False, True)]
             if not attack.endswith(CONTROL) and not any(np.isnan(values).any() for values in ssim):
                 shares = tuple(Entry(value=float((values > GOAL).mean())) for values in ssim)
                 means = tuple(Entry(value=float(values.mean())) for values in ssim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from analysis.front import find_front
 from analysis.report import paper_pairs, report_files, report_pairs
 from analysis.report_figures import StudyResult
 from analysis.squeeze import as_lines, squeezes
-from analysis.tables import Pair
+from analysis.tables import Pair, attack_table
 from analysis.verdicts import verdict
 from trainables.objectives import measure
 
@@ -139,6 +140,24 @@ def test_the_seed_that_chose_is_not_counted_but_all_are_where_nothing_was_chosen
     assert len(fixed.nt) == len(fixed.without) == 3
     (alone,) = report_pairs([study(LAM_SWEEP, seeds=1)])
     assert alone.is_flattered and not chosen.is_flattered
+
+
+def test_an_attack_that_few_seeds_met_is_no_part_of_a_case_and_shortens_none() -> None:
+    """It stays in the tables, with the seeds that it has."""
+    points = {trial: point for trial, point in LAM_SWEEP.items() if trial in ("baseline", "t001")}
+    labels = ("fgsm", "apgd", "uap")
+    result = study(points, seeds=5, labels=labels, attacks={label: {"name": label, "eps": 0.005} for label in labels})
+    retrained = {
+        trial: [*tables[:2], *(table[table["attack"] != "apgd"] for table in tables[2:])]
+        for trial, tables in result.retrained.items()
+    }
+    result = dataclasses.replace(result, retrained=retrained)
+    (pair,) = report_pairs([result])
+    assert {label: pair.seeds(label) for label in labels} == {"fgsm": 4, "apgd": 2, "uap": 4}
+    white, *_ = findings([pair], [])
+    assert [(one.case, len(one.by_seed)) for one in white.evidence] == [("hyperiqa, fgsm (eps 0.005)", 4)]
+    assert "fgsm" in pair.attacks and "apgd" in pair.attacks
+    assert "(2 or 4 of them)" in attack_table([pair], "2", "test").notes[0]
 
 
 def test_step_sizes_and_intensities_are_their_own_claims() -> None:
