@@ -20,6 +20,7 @@ from trainables.config import Mixture
 from trainables.objectives import objective
 
 Split = Literal["validation", "test"]
+SPLITS: tuple[Split, ...] = ("validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)

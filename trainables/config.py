@@ -238,10 +238,17 @@ class TrialConfig:
     """The attacks of the record: label -> {"name": …, parameters}; the label `fgsm` is the search's probe."""
     mixture: Mixture | None = None
     """What the model was mixed of, where it was not trained: `lam` and `step_size` are then its parents', weighted."""
+    refit: tuple[int, ...] = ()
+    """Of a refit on training and validation images together: how many epochs each of its stages runs, for no image is
+    left to choose one by. Its learning rates are those of the whole stages. Empty for any other trial."""
 
     def __post_init__(self) -> None:
         _require(self.lam >= 0 and math.isfinite(self.lam), f"lam must be finite and at least 0, got {self.lam}")
         _require(self.step_size > 0, f"step_size must be positive, got {self.step_size}")
+        fits = len(self.refit) == len(self.stages) and all(
+            1 <= epochs <= stage.epochs for epochs, stage in zip(self.refit, self.stages, strict=True)
+        )
+        _require(not self.refit or fits, f"refit gives epochs for each stage, as many as it has at most: {self.refit}")
 
     @property
     def names_seed(self) -> int | None:
@@ -260,7 +267,17 @@ class TrialConfig:
     @property
     def epochs(self) -> int:
         """Epochs that this trial trains itself."""
-        return sum(stage.epochs for stage in self.stages)
+        return sum(self.stage_epochs)
+
+    @property
+    def stage_epochs(self) -> tuple[int, ...]:
+        """The same of each stage."""
+        return self.refit or tuple(stage.epochs for stage in self.stages)
+
+    def ships_best(self, number: int) -> bool:
+        """Whether of its stage `number` (from 0) the best epoch by validation SROCC is wanted, and not the last."""
+        is_last = number == len(self.stages) - 1
+        return self.recipe.select == "best" if is_last else self.stages[number + 1].starts_from == "best"
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -299,4 +316,5 @@ def trial_config_from_dict(values: dict[str, Any]) -> TrialConfig:
     mixture = values.get("mixture")
     if mixture is not None:
         mixture = Mixture(parents=tuple(mixture["parents"]), weight=mixture["weight"])
-    return TrialConfig(**{**values, "recipe": Recipe(**recipe), "mixture": mixture})
+    refit = tuple(values.get("refit", ()))
+    return TrialConfig(**{**values, "recipe": Recipe(**recipe), "mixture": mixture, "refit": refit})

@@ -66,8 +66,10 @@ _VERSION_KEY = b"nt_study_scores_version"
 
 
 def metadata_of(config: TrialConfig, folder: Path) -> dict[str, str]:
-    """What a trial's table says beside its rows: the trial, its view rule, and which weights it was measured with."""
-    return {"trial": config.trial, VIEWS: config.views, WEIGHTS: digest_of(folder / WEIGHTS)}
+    """What a trial's table says beside its rows: the trial, its view rule, which weights it was measured with, and of a
+    refit on what it was trained."""
+    refit = {"trained_on": "train and validation"} if config.refit else {}
+    return {"trial": config.trial, VIEWS: config.views, WEIGHTS: digest_of(folder / WEIGHTS), **refit}
 
 
 def digest_of(file: Path) -> str:

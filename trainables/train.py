@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -79,17 +79,14 @@ class Training:
         """Whether the next epoch is a later stage's first, and begins from the best weights of the stage before."""
         if self.finished or self.epoch == 0:
             return False
-        stage, epoch = stage_at(self.config.stages, self.epoch)
-        return epoch == 0 and stage.starts_from == "best"
+        number, epoch = self._position(self.epoch)
+        return epoch == 0 and self.config.stages[number].starts_from == "best"
 
     @property
     def best_counts(self) -> bool:
         """Whether the best epoch of the stage just trained is wanted, and not its last."""
-        stages = self.config.stages
-        stage, _ = stage_at(stages, self.epoch - 1)
-        number = stages.index(stage)
-        is_last = number == len(stages) - 1
-        return self.config.recipe.select == "best" if is_last else stages[number + 1].starts_from == "best"
+        number, _ = self._position(self.epoch - 1)
+        return self.config.ships_best(number)
 
     def run_epoch(self) -> dict[str, float | int | str]:
         """Train for one epoch. Returns its number (from 1), stage, mean loss and penalty (of the steps that have one),
@@ -98,7 +95,8 @@ class Training:
         Raises DivergedError when the loss is not finite.
         """
         started = time.perf_counter()
-        stage, epoch_in_stage = stage_at(self.config.stages, self.epoch)
+        number, epoch_in_stage = self._position(self.epoch)
+        stage = self.config.stages[number]
         torch.manual_seed(derive_seed(self.config.seed, "dropout", self.epoch))
         optimizer = self._optimizer_of(stage, epoch_in_stage)
         steps_per_epoch = self._steps_per_epoch(stage)
@@ -107,9 +105,9 @@ class Training:
         precision = self.config.recipe.precision
         with trainable_parameters(self.model, stage), computing_in(precision, self.model):
             recorded = self._recorded_steps(stage)
-            for number, (images, targets) in enumerate(self._batches(stage)):
-                set_learning_rates(optimizer, stage, epoch_in_stage, number, steps_per_epoch)
-                turn = min(number % self.defence_every, 1)
+            for position, (images, targets) in enumerate(self._batches(stage)):
+                set_learning_rates(optimizer, stage, epoch_in_stage, position, steps_per_epoch)
+                turn = min(position % self.defence_every, 1)
                 replays = bool(recorded) and recorded[turn].takes(images)
                 step = recorded[turn] if replays else self._steps[turn]
                 loss, penalty = step(images, targets)
@@ -207,6 +205,9 @@ class Training:
             return 1.0
         return mos_per_native(self.model, outputs, targets, calibrated=recipe.calibrate)
 
+    def _position(self, epoch: int) -> tuple[int, int]:
+        return stage_at(self.config.stage_epochs, epoch)
+
     def _batches(self, stage: Stage) -> Iterable[tuple[Tensor, Tensor]]:
         height, width = self._view_size
         batches = training_batches(
@@ -255,17 +256,21 @@ class Training:
         self.epoch = int(state["epoch"])
         self.model.load_state_dict(state["model"])
         if state["optimizer"] is not None and self.epoch > 0:
-            stage, _ = stage_at(self.config.stages, self.epoch - 1)
+            number, _ = self._position(self.epoch - 1)
+            stage = self.config.stages[number]
             self._optimizer, self._recorded = make_optimizer(self.model, stage, recorded=self._records), []
             load_optimizer(self._optimizer, state["optimizer"])
 
 
-def stage_at(stages: tuple[Stage, ...], epoch: int) -> tuple[Stage, int]:
-    """The stage that `epoch` (from 0) falls in, and the epoch's number inside it."""
-    for stage in stages:
-        if epoch < stage.epochs:
-            return stage, epoch
-        epoch -= stage.epochs
+def stage_at(epochs: Sequence[int], epoch: int) -> tuple[int, int]:
+    """The number of the stage that `epoch` falls in, and the epoch's number inside it, all from 0.
+
+    epochs: of each stage.
+    """
+    for number, its_epochs in enumerate(epochs):
+        if epoch < its_epochs:
+            return number, epoch
+        epoch -= its_epochs
     raise ValueError("the stages have fewer epochs than that")
 
 

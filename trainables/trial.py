@@ -7,6 +7,8 @@
 
 The folder holds `config.json`, `epochs.jsonl`, `checkpoint.pt` while it trains, and at the end `scores.parquet` and
 `model.safetensors`. A trial made on a folder that already has a checkpoint goes on after its last finished epoch.
+
+A refit (`TrialConfig.refit`) has no validation images: they train. It is not probed, and its record is of test images.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,8 @@ class Trial:
         self.images = images
         self.folder = folder
         self.rows = {split: rows[rows["split"] == split] for split in ("train", "validation", "test")}
+        if config.refit and len(self.rows["validation"]):
+            raise ValueError(f"{config.trial} is a refit, whose validation images train; the split keeps some apart")
         self.attacks = {label: create_attack(**params) for label, params in config.attacks.items()}
         self.device = torch.device(device)
         self.training = Training(starting_model(config, start), config, images, self.rows["train"], self.device)
@@ -71,21 +75,23 @@ class Trial:
         return self.training.finished
 
     def run_epoch(self) -> dict[str, Any]:
-        """Train one epoch, probe the validation part, save a checkpoint; returns the epoch's row of `epochs.jsonl`."""
+        """Train one epoch, probe the validation part, if any, save a checkpoint; returns the row of `epochs.jsonl`."""
         if self.training.starts_from_best:
             self.training.model.load_state_dict(read_weights(self.folder / WEIGHTS))
         self._keep_start_weights()
         row: dict[str, Any] = self.training.run_epoch()
-        started = time.perf_counter()
-        precision = self.config.recipe.attack_precision
-        row |= probe(
-            self.training.model, self.images, self.rows["validation"], self.attacks[DEFAULT_ATTACK], precision=precision
-        )
-        row["probe_seconds"] = time.perf_counter() - started
+        if not self.config.refit:
+            started = time.perf_counter()
+            row |= self._probe()
+            row["probe_seconds"] = time.perf_counter() - started
         self.epochs.append(row)
         self._save_checkpoint()
         self._save_epoch()
         return row
+
+    def _probe(self) -> dict[str, float]:
+        attack, precision = self.attacks[DEFAULT_ATTACK], self.config.recipe.attack_precision
+        return probe(self.training.model, self.images, self.rows["validation"], attack, precision=precision)
 
     def write_record(self) -> pd.DataFrame:
         """Attack and score validation and test images with the shipped weights; write and return the score table."""
@@ -100,16 +106,15 @@ class Trial:
     def _is_best(self) -> bool:
         """Whether the epoch just run is the one to ship so far, or to begin the next stage from.
 
-        The epochs of a stage compete with each other only.
+        The epochs of a stage compete with each other only; those of a refit do not, for nothing measures them.
         """
-        *earlier, latest = [row["srocc"] for row in self.epochs if row["stage"] == self.epochs[-1]["stage"]]
-        if not earlier or not self.training.best_counts:
+        if self.config.refit:
             return True
-        # An epoch of constant predictions has no SROCC (NaN) and loses against any that has one.
-        return bool(latest > max((srocc for srocc in earlier if not math.isnan(srocc)), default=-math.inf))
+        found = [row["srocc"] for row in self.epochs if row["stage"] == self.epochs[-1]["stage"]]
+        return not self.training.best_counts or best_epoch(found) == len(found)
 
     def _keep_start_weights(self) -> None:
-        first_of_last_stage = self.training.epoch == self.config.epochs - self.config.stages[-1].epochs
+        first_of_last_stage = self.training.epoch == self.config.epochs - self.config.stage_epochs[-1]
         if self.config.is_baseline and self.config.recipe.init == "baseline" and first_of_last_stage:
             self._save_weights(START_WEIGHTS)
 
@@ -136,6 +141,26 @@ class Trial:
             self.training.load_state_dict(state["training"])
             self.epochs = state["epochs"]
             self._save_epoch()
+
+
+def best_epoch(sroccs: Sequence[float]) -> int:
+    """Which epoch (from 1) is the first with the highest SROCC.
+
+    One of constant predictions has no SROCC (NaN) and loses against any that has one.
+    """
+    return 1 + max(range(len(sroccs)), key=lambda row: -math.inf if math.isnan(sroccs[row]) else sroccs[row])
+
+
+def chosen_epochs(config: TrialConfig, epochs: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    """How many epochs of each of its stages a finished trial ships: all, or up to the one that validation chose.
+
+    epochs: the rows of its `epochs.jsonl`.
+    """
+    sroccs = {stage.name: [row["srocc"] for row in epochs if row["stage"] == stage.name] for stage in config.stages}
+    return tuple(
+        best_epoch(sroccs[stage.name]) if config.ships_best(number) else stage.epochs
+        for number, stage in enumerate(config.stages)
+    )
 
 
 def starting_model(config: TrialConfig, start: Path | None) -> Scorer:

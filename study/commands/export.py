@@ -41,6 +41,9 @@ def export(
             '"rmse_attacked<=5".',
         ),
     ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="The model that 'nt-study refit' trained on validation images as well.")
+    ] = False,
     format_: Annotated[list[Format] | None, typer.Option("--format", help="Write this format as well.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an export that is there already.")] = False,
     studies: StudiesOption = STUDIES,
@@ -51,6 +54,8 @@ def export(
     from study.storage.directory import find
     from study.suggest import command
 
+    if at is not None and refit:
+        raise StudyError("--at mixes models and measures them on validation images, on which a refit has trained")
     if at is not None and pick is not None:
         raise StudyError("--at and --pick both say which model to export; give one of them")
     directory = find(studies, name)
@@ -58,7 +63,7 @@ def export(
         pick = _dialled(directory, at)
     formats = [format_.value for format_ in format_ or []]
     with waiting(progress_terminal(stderr=True), "writing the model"):
-        made = export_models(directory, pick or "knee", out, force=force, formats=formats)
+        made = export_models(directory, pick or "knee", out, force=force, formats=formats, is_refit=refit)
     for folder in made:
         print(folder)
     print(f"score images with it: {command('score', made[-1])} IMAGE…")

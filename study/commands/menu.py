@@ -44,6 +44,7 @@ COMMANDS = {
     "stop": Command(module="stop", panel=RUN, examples=("stop mine", "stop mine --wait 600")),
     "blend": Command(module="blend", panel=RUN, examples=("blend mine", "blend mine --mixtures 24")),
     "confirm": Command(module="confirm", panel=RUN, examples=("confirm mine --seeds 3",)),
+    "refit": Command(module="refit", panel=RUN, examples=("refit mine", "refit mine --pick front")),
     "sweep": Command(
         module="sweep",
         panel=RUN,
@@ -87,6 +88,7 @@ COMMANDS = {
             "export mine --pick knee --out knee",
             'export mine --at "srocc>=0.70" --out robust',
             "export mine --pick most-robust --format onnx --out robust",
+            "export mine --refit --out final",
         ),
     ),
     "score": Command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.front import Front, TrialPoint
+from analysis.front import SPLITS, Front, TrialPoint
 from trainables.objectives import objective
 
 
@@ -15,10 +15,12 @@ def model_card(
     point: TrialPoint,
     attacks: Mapping[str, Mapping[str, Any]],
     formats: Sequence[str] = (),
+    measured: Mapping[str, TrialPoint] | None = None,
 ) -> str:
     """Markdown: what the model is, how good and how robust it was measured to be, how to use it, what to beware of.
 
-    attacks: label -> parameters of those that the score table holds.
+    attacks: label -> parameters of those that the score table holds. measured: this trial and the baseline, by name,
+    with the metrics to show where these are not the front's.
     """
     view, data = config["input"], config["data"]
     size = f"{view['height']}x{view['width']} pixels"
@@ -44,9 +46,9 @@ A no-reference image quality model: RGB image in, score out, higher is better. I
 
 ![The study's Pareto front](front.png)
 
-{_table(front, point)}
+{_table(front, point, measured or {})}
 
-Chosen on the validation images; the test images were scored once, after the choice. The attacks that were measured:
+{_choice(config)} The attacks that were measured:
 {attacked}. All numbers are in `metrics.json`, every image's scores in `scores.parquet`.
 
 ## Use
@@ -107,14 +109,27 @@ def _role(front: Front, point: TrialPoint) -> str:
     return "It is a member of the study's Pareto front." if point in front.members else "It is not on the Pareto front."
 
 
-def _table(front: Front, point: TrialPoint) -> str:
-    columns = [("this model", point)]
+def _choice(config: Mapping[str, Any]) -> str:
+    """What was chosen on which images, and what the numbers above are of."""
+    if not (epochs := config["trial"].get("refit")):
+        return "Chosen on the validation images; the test images were scored once, after the choice."
+    return (
+        "λ, h and the number of epochs were chosen on validation images, by trials that did not train on them. This\n"
+        "model was then trained on training and validation images together, for as many epochs "
+        f"({' + '.join(map(str, epochs))}),\nand nothing was chosen any more; so was λ = 0. The numbers are of test "
+        "images, which were scored once, at the end."
+    )
+
+
+def _table(front: Front, point: TrialPoint, measured: Mapping[str, TrialPoint]) -> str:
+    columns = [("this model", measured.get(point.trial, point))]
     if front.baseline is not None and front.baseline != point:
-        columns.append(("λ = 0", front.baseline))
-    header = [f"{split} {name}" for split in ("validation", "test") for name, _ in columns]
+        columns.append(("λ = 0", measured.get(front.baseline.trial, front.baseline)))
+    splits = [split for split in SPLITS if columns[0][1].metrics(split)]
+    header = [f"{split} {name}" for split in splits for name, _ in columns]
     lines = [f"| | {' | '.join(header)} |", f"|---|{'---:|' * len(header)}"]
     for name in front.objectives:
-        values = [f"{of.metrics(split)[name]:.3f}" for split in ("validation", "test") for _, of in columns]
+        values = [f"{of.metrics(split)[name]:.3f}" for split in splits for _, of in columns]
         lines.append(f"| `{name}`: {objective(name).description} | {' | '.join(values)} |")
     return "\n".join(lines)
 

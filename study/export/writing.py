@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.figures.pareto import pareto_png
-from analysis.front import Front, TrialPoint, finite_or_none
+from analysis.front import SPLITS, Front, TrialPoint, finite_or_none
 from search_spaces.schema import did_you_mean
 from study.errors import StudyError
 from study.export.model_card import model_card
 from study.export.reading import CONFIG, FORMAT, VERSION, load_exported, read_config
 from study.export.seen import SPLIT
 from study.looking.front_files import front_of
+from study.repeating.refit import refit_metrics, refitted
 from study.repeating.suite_tasks import attacks_of, read_trial_config
 from study.storage.directory import StudyDirectory
 from trainables.config import TrialConfig, trial_config_from_dict
@@ -30,11 +32,18 @@ PICTURE = "front.png"
 
 
 def export(
-    directory: StudyDirectory, pick: str, out: Path, *, force: bool = False, formats: Sequence[str] = ()
+    directory: StudyDirectory,
+    pick: str,
+    out: Path,
+    *,
+    force: bool = False,
+    formats: Sequence[str] = (),
+    is_refit: bool = False,
 ) -> list[Path]:
     """Write the picked trial's model to the folder `out`, or, for `front`, each member's to a folder inside it.
 
-    pick: one of `PICKS` or a trial's name. Returns the folders, one per model. Repeated, it writes the same bytes.
+    pick: one of `PICKS` or a trial's name. is_refit: in the form that was trained on validation images as well. Returns
+    the folders, one per model. Repeated, it writes the same bytes.
     An existing `out` is replaced with `force` only, and only if it is an export or empty. Raises StudyError for an
     unknown pick, for a trial without a model and for an `out` that is in the way; ValueError while there is no front.
     """
@@ -47,7 +56,7 @@ def export(
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
             whole = Path(scratch) / "whole"
             for name, point in zip(inner, points, strict=True):
-                write_model(whole / name, directory, front, point, formats)
+                write_model(whole / name, directory, front, point, formats, is_refit=is_refit)
             if out.exists():
                 out.rename(Path(scratch) / "before")
             whole.rename(out)
@@ -74,29 +83,37 @@ def pick_points(front: Front, pick: str) -> list[TrialPoint]:
 
 
 def write_model(
-    folder: Path, directory: StudyDirectory, front: Front, point: TrialPoint, formats: Sequence[str] = ()
+    folder: Path,
+    directory: StudyDirectory,
+    front: Front,
+    point: TrialPoint,
+    formats: Sequence[str] = (),
+    *,
+    is_refit: bool = False,
 ) -> None:
     """Fill a new folder with one trial's model, metrics, scores, split and card."""
+    place = refitted(directory, point.trial) if is_refit else directory
+    measured = {of.trial: _refit_of(directory, of) if is_refit else of for of in (point, front.baseline) if of}
     folder.mkdir(parents=True)
-    for source in (directory.weights(point.trial), directory.trial(point.trial) / SCORES):
+    for source in (place.weights(point.trial), place.trial(point.trial) / SCORES):
         if not source.exists():
             raise StudyError(f"trial {point.trial} of study {front.study!r} has no {source.name}; pick another trial")
         try:
-            content = read_regular(source, inside=directory.path)
+            content = read_regular(source, inside=place.path)
         except OSError as error:
             raise StudyError(f"{source} cannot be exported: {error.strerror}") from None
         (folder / source.name).write_bytes(content)
-    check_weights(directory.trial(point.trial))  # which names the file there, not the copy here
-    load_trial_model(read_trial_config(directory.trial(point.trial)), folder)  # what is damaged is not handed on
-    directory.read_split().to_parquet(folder / SPLIT, index=False)
-    config = model_config(directory, point)
+    check_weights(place.trial(point.trial))  # which names the file there, not the copy here
+    load_trial_model(read_trial_config(place.trial(point.trial)), folder)  # what is damaged is not handed on
+    place.read_split().to_parquet(folder / SPLIT, index=False)
+    config = {**model_config(place, point), "study": directory.name}
     _write_json(folder / CONFIG, config)
-    _write_json(folder / "metrics.json", _metrics(front, point))
+    _write_json(folder / "metrics.json", _metrics(front, point, measured))
     (folder / PICTURE).write_bytes(pareto_png(front))
     study_file = directory.read_study_file()
     known = study_file.attacks | study_file.suite
-    attacks = {label: known.get(label, {"name": label}) for label in attacks_of(directory.trial(point.trial))}
-    (folder / "README.md").write_text(model_card(config, front, point, attacks, formats), encoding="utf-8")
+    attacks = {label: known.get(label, {"name": label}) for label in attacks_of(place.trial(point.trial))}
+    (folder / "README.md").write_text(model_card(config, front, point, attacks, formats, measured), encoding="utf-8")
     if "onnx" in formats:
         from study.export.onnx import write_onnx
 
@@ -145,15 +162,17 @@ def _input_and_output(trial: TrialConfig) -> dict[str, Any]:
     }
 
 
-def _metrics(front: Front, point: TrialPoint) -> dict[str, Any]:
+def _refit_of(directory: StudyDirectory, point: TrialPoint) -> TrialPoint:
+    """A trial as its refit was measured: on test images alone."""
+    return dataclasses.replace(point, validation={}, test=refit_metrics(directory, point.trial))
+
+
+def _metrics(front: Front, point: TrialPoint, measured: Mapping[str, TrialPoint]) -> dict[str, Any]:
     content: dict[str, Any] = {"objectives": list(front.objectives)}
     for name, of in (("model", point), ("baseline", front.baseline)):
         if of is not None:
-            content[name] = {
-                "trial": of.trial,
-                "validation": finite_or_none(of.validation),
-                "test": finite_or_none(of.test),
-            }
+            found = {split: finite_or_none(measured[of.trial].metrics(split)) for split in SPLITS}
+            content[name] = {"trial": of.trial, **{split: values for split, values in found.items() if values}}
     return content
 
 

@@ -156,7 +156,7 @@ def make_adversaries(directory: StudyDirectory) -> list[str]:
 def _prepare(address: str) -> Suite:
     directory = open_directory(address)
     directory.fetch_for(BASELINE)
-    return _resolved_suite(directory, _device())
+    return _resolved_suite(directory, device_here())
 
 
 def _resolved_suite(directory: StudyDirectory, device: str) -> Suite:
@@ -191,7 +191,7 @@ def _attack(address: str, trial: str, suite: Suite) -> list[str]:
     for name in ("config.json", WEIGHTS):
         directory.fetch_file(BASELINE, name)
     directory.fetch_black_box()
-    folder, device = directory.trial(trial), _device()
+    folder, device = directory.trial(trial), device_here()
     done = attacks_of(folder)
     lacking = {label: entry for label, entry in suite.items() if label not in done}
     images, rows = images_of(directory)
@@ -225,8 +225,8 @@ def _ready_attacks(
     )
 
 
-def _device() -> str:
-    """Where a task attacks: on the GPU that it was given, not on one that others hold."""
+def device_here() -> str:
+    """Where a task computes: on the GPU that it was given, not on one that others hold."""
     import ray
     import torch
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from trainables.logs import LogFile
 if TYPE_CHECKING:
     from study.repeating.suite_tasks import Extent
     from study.search.durable import DurableSearch
+    from trainables.config import TrialConfig
 
 RAY = "starting Ray and its processes"
 
@@ -239,6 +240,24 @@ def attack(
             with waiting(console, RAY):
                 start_ray(directory.read_study_file(), directory.path.parent)
             run_suite(directory, trials, console, stop, names)
+        return not stop()
+
+
+def train_again(place: StudyDirectory, configs: Sequence[TrialConfig], console: Console) -> bool:
+    """Train the refits of a study, `place` being their folder. Returns whether that was not interrupted."""
+    from study.repeating.refit import run_refits
+
+    if not configs:
+        return True
+    with place.locked(), _logging_to(place.driver_log), _stop_on_interrupt(console) as interrupted:
+
+        def stop() -> bool:
+            return interrupted.is_set() or place.stop_requested()
+
+        with watched("the same command again"):
+            with waiting(console, RAY):
+                start_ray(place.read_study_file(), place.path.parent)
+            run_refits(place, configs, console, stop)
         return not stop()
 
 

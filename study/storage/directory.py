@@ -17,6 +17,7 @@ studies/
     black_box/                surrogates and perturbations that the full suite trained, the same for all its trials
     front/                    front.json, pareto.html, pareto.png, confirmed.json (what new seeds found)
     confirm/seed-<n>/         the same trials with another seed: a study like this one, and members.json
+    refit/                    chosen trials trained on training and validation images together: a study like this one
     mlflow.json               which runs in MLflow are which trials
     mlflow.behind             while MLflow has not heard how the study ended
 
@@ -54,6 +55,8 @@ from trainables.record import START_WEIGHTS, WEIGHTS
 from trainables.trust import read_regular, special_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+REFIT = "refit"
+"""The folder of a study's refits, in the study's."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +197,9 @@ class StudyDirectory:
                 self.mirror.pull(self.path, lambda file: self._is_read(file) and not self._is_of_search(file))
             else:
                 self._fetch_trials(self.trials)
-        for seed in self.mirror.folders(self.path / "confirm"):
-            StudyDirectory(seed).refresh()
+        refits = [folder for folder in self.mirror.folders(self.path) if folder.name == REFIT]
+        for inner in (*self.mirror.folders(self.path / "confirm"), *refits):
+            StudyDirectory(inner).refresh()
 
     def fetch_trial(self, trial: str) -> None:
         """Fetch what a trial has written, but its weights."""
@@ -255,7 +259,7 @@ class StudyDirectory:
     def _is_read(self, file: Path) -> bool:
         """Whether a file is small and of this study itself."""
         below = file.relative_to(self.path).parts[0]
-        return file.suffix not in (".safetensors", ".pt") and below not in ("locks", "confirm", "black_box")
+        return file.suffix not in (".safetensors", ".pt") and below not in ("locks", "confirm", REFIT, "black_box")
 
     def _is_of_search(self, file: Path) -> bool:
         return self.search_log in file.parents

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from study.errors import StudyError
-from study.storage.directory import StudyDirectory, check_new
+from study.storage.directory import REFIT, StudyDirectory, check_new
 
 TRIAL = (
     *("config.json", "epochs.jsonl", "result.json", "scores.parquet"),
@@ -21,7 +21,7 @@ _STUDY = (
     *(f"trials/*/{name}" for name in TRIAL),
     *("black_box/**/*", "front/front.json", "front/pareto.html", "front/pareto.png", "front/confirmed.json"),
 )
-MADE = (*_STUDY, *(f"confirm/seed-*/{pattern}" for pattern in _STUDY))
+MADE = (*_STUDY, *(f"{inner}/{pattern}" for inner in ("confirm/seed-*", REFIT) for pattern in _STUDY))
 """Every file that a study's folder can hold (see `directory.py`), as patterns."""
 LEFTOVER = re.compile(r"\.locking|\..+\.[0-9a-f]{8}")
 """A file that locks are taken on, and what a kill leaves of one that was being written."""

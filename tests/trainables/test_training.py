@@ -22,7 +22,7 @@ from trainables.evaluate import clean_scores
 from trainables.models import create_model
 from trainables.record import SCORES, START_WEIGHTS, WEIGHTS, read_scores
 from trainables.train import Training, learning_rate_factor, mos_per_native, stage_at
-from trainables.trial import Trial, run_trial
+from trainables.trial import Trial, chosen_epochs, run_trial
 
 FGSM = {"fgsm": {"name": "fgsm", "eps": 0.005, "alpha": 0.01}}
 PRETRAIN = Stage(name="pretrain", epochs=2, lr=1e-3, schedule="cosine", warmup=0.1)
@@ -178,10 +178,10 @@ def test_hyperiqas_released_and_corrected_head_rates() -> None:
 
 
 def test_stages_follow_each_other() -> None:
-    assert stage_at((PRETRAIN, FINETUNE), 1) == (PRETRAIN, 1)
-    assert stage_at((PRETRAIN, FINETUNE), 2) == (FINETUNE, 0)
+    assert stage_at((2, 2), 1) == (0, 1)
+    assert stage_at((2, 2), 2) == (1, 0)
     with pytest.raises(ValueError, match="fewer epochs"):
-        stage_at((PRETRAIN, FINETUNE), 4)
+        stage_at((2, 2), 4)
 
 
 def test_a_head_only_stage_leaves_the_backbone_alone(photos: ImageSet, rows: pd.DataFrame) -> None:
@@ -296,3 +296,42 @@ def test_one_image_at_a_time_trains_what_compares_no_images(photos: ImageSet, ro
     with pytest.raises(ValueError, match="the loss norm_in_norm compares its images"):
         training("maniqa", dataclasses.replace(alone, loss="norm_in_norm"))
     assert math.isfinite(float(training("maniqa").run_epoch()["train_loss"]))
+
+
+def test_a_refit_trains_on_validation_images_and_is_judged_on_test_images_alone(
+    photos: ImageSet, rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    """For as many epochs as validation chose, at the same learning rates, with nothing measured meanwhile."""
+    stage = Stage(name="train", epochs=3, lr=1e-3, schedule="cosine")
+    chosen = config(BASELINE, 0, Recipe(select="best", stages=(stage,)))
+    refit = dataclasses.replace(chosen, refit=(2,))
+    together = rows.assign(split=rows["split"].replace("validation", "train"))
+    with pytest.raises(ValueError, match="the split keeps some apart"):
+        Trial(refit, photos.store, rows, tmp_path / "apart")
+    folder = tmp_path / "refit"
+    trial = Trial(refit, photos.store, together, folder)
+    assert len(trial.training.rows) == len(rows[rows["split"] != "test"])
+    scores = run_trial(trial)
+    assert set(scores["split"]) == {"test"} and len(scores) == len(rows[rows["split"] == "test"])
+    assert read_scores(folder / SCORES).attrs["trained_on"] == "train and validation"
+    assert len(trial.epochs) == 2
+    assert trial.epochs[-1]["lr"] > 0.2 * stage.lr, "a cosine over two epochs would have ended near 0"
+    assert not any("srocc" in row or "rmse_attacked" in row for row in trial.epochs)
+    weights = safetensors.torch.load_file(folder / WEIGHTS)
+    for name, value in trial.training.model.state_dict().items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=0)
+    assert trial_config_from_dict(json.loads((folder / "config.json").read_text())) == refit
+
+
+def test_a_refit_runs_each_stage_as_long_as_validation_chose() -> None:
+    first, last = (Stage(name=name, epochs=4, lr=1e-3, starts_from="best") for name in ("head", "all"))
+    rows = [
+        {"stage": stage, "srocc": srocc}
+        for stage, sroccs in (("head", (math.nan, 0.4, 0.6, 0.6)), ("all", (0.7, 0.5, 0.8, 0.6)))
+        for srocc in sroccs
+    ]
+    assert chosen_epochs(config(BASELINE, 0, Recipe(select="best", stages=(first, last))), rows) == (3, 3)
+    assert chosen_epochs(config(BASELINE, 0, Recipe(select="last", stages=(first, last))), rows) == (3, 4)
+    for wrong in ((3,), (3, 5), (0, 3)):
+        with pytest.raises(ValueError, match="refit gives epochs"):
+            dataclasses.replace(config(BASELINE, 0, RECIPE), refit=wrong)
