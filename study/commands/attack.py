@@ -186,9 +186,10 @@ def _integral(chosen: Suite, found: dict[str, dict[str, float]]) -> dict[str, fl
 
 def _print(found: dict[str, dict[str, float]], unaware: dict[str, dict[str, float]] | None, title: str) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
-        title=title,
+        title=Text(title),  # names of files may hold brackets, which are no markup
         box=None,
         title_justify="left",
         caption="attacked scores against MOS and against clean scores; of the unrounded attacked images",
@@ -209,5 +210,7 @@ def _print(found: dict[str, dict[str, float]], unaware: dict[str, dict[str, floa
 
 
 def _cells(label: str, metrics: dict[str, float]) -> list[str]:
+    from rich.markup import escape
+
     values = [metrics[f"{name}_{role}"] for role in ("mos_attacked", "attacked") for name in METRICS]
-    return [label, *(f"{value:.3f}" for value in [*values, metrics["r_robustness"]])]
+    return [escape(label), *(f"{value:.3f}" for value in [*values, metrics["r_robustness"]])]

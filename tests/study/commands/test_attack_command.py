@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,38 @@ def test_a_defence_before_a_model_is_attacked_by_who_knows_it(
     assert "(fgsm)" in said and "no results" in said and "certificate: within L2 distance 0.02" in said
     code, said, error = run_here(monkeypatch, capsys, *command, "jpeg", "--radius", "0.02")
     assert code == 2 and "add --defence median_smoothing" in error
+
+
+def test_a_certificate_is_made_of_files_with_any_name(
+    smoke_study: StudyDirectory,
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From another folder, by relative paths with spaces, brackets and an umlaut; a wider radius certifies less."""
+    folder = tmp_path / "Über [a] b"
+    shutil.copytree(manifest.parent, folder / "Bilder [1] ö")
+    shutil.copytree(smoke_study.trial("t000"), folder / "Modell [2] ä")
+    monkeypatch.chdir(folder)
+    command = ("attack", "Modell [2] ä", "--data", "csv:Bilder [1] ö/manifest.csv", "--part", "validation")
+    command = (*command, "--attacks", "fgsm", "--defence", "median_smoothing:draws=3:sigma=0.1")
+    changes = {}
+    for radius in ("0.02", "0.05"):
+        code, said, error = run_here(monkeypatch, capsys, *command, "--radius", radius, "--json")
+        assert code == 0, error
+        certificate = json.loads(said)["certificate"]
+        assert certificate["radius"] == float(radius) and certificate["images"] == certificate["finite"] == 3
+        assert certificate["linf"] == pytest.approx(float(radius) / (3 * 64 * 64) ** 0.5)
+        changes[radius] = certificate["mean_change"]
+    assert 0 < changes["0.02"] < changes["0.05"]
+    code, said, error = run_here(monkeypatch, capsys, *command, "--out", "Aus [3]/ü.parquet")
+    assert code == 0, error
+    assert "certificate" not in said and read_scores(folder / "Aus [3]" / "ü.parquet")["image"].nunique() == 3
+    assert "Modell [2] ä behind" in said and "csv:Bilder [1] ö" in said
+    for arguments in (("--radius", "-1"), ("--radius", "near")):
+        code, _, error = run_here(monkeypatch, capsys, *command, *arguments)
+        assert code == 2 and "--radius" in error
 
 
 def test_a_trial_and_its_export_are_attacked_alike(
