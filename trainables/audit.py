@@ -3,7 +3,8 @@
 A small effect of a white-box attack shows robustness only where its gradient leads anywhere (Athalye et al. 2018,
 Carlini et al. 2019). So the table is asked what a masked gradient cannot hide:
 
-- more steps of the same budget help little, and noise hardly at all (`LIMITS`);
+- more steps of the same budget help little, and noise hardly at all (`LIMITS`); a model that was trained against one
+  step and breaks this has overfitted to it (catastrophic overfitting);
 - attacks without the model's gradients, made on another model or by queries, do not beat the white-box ones;
 - a small step along the gradient's sign changes the score by what the gradient says (`linear_change`), and the whole
   step by no more;
@@ -47,6 +48,12 @@ LIMIT_WITHOUT_GRADIENT = 1.0
 LIMIT_AGAINST_ONE_STEP = 2.0
 """In its place where the table has no white-box attack of many steps, which an honest model's one-step attack falls
 short of."""
+
+OVERFITTED = (
+    "catastrophic overfitting: training on one-step attacks has made the model robust to these alone; train with more "
+    "steps, from a random start or at a smaller eps"
+)
+"""Wong et al., ICLR 2020; Andriushchenko & Flammarion, NeurIPS 2020."""
 
 SMALL_STEP = 0.001
 """White-box attacks of at most this budget are read as a finite difference."""
@@ -93,28 +100,39 @@ def audit(
     *,
     claim: str = DEFAULT_ATTACK,
     names: Mapping[str, str] | None = None,
+    trained_on_one_step: bool = False,
     seed: int = 0,
 ) -> list[Flag]:
     """Reasons to doubt what the white-box one-step attack `claim` says about the model; none if all is well.
 
-    names: label -> attack name, for labels that do not begin with it; attacks that no rule knows are not judged. seed:
-    of the resamples. Raises ValueError when the table lacks `claim` on that split.
+    names: label -> attack name, for labels that do not begin with it; attacks that no rule knows are not judged.
+    trained_on_one_step: whether the model saw adversarial images of one gradient step in training; more steps that are
+    clearly stronger are then called by their name. seed: of the resamples. Raises ValueError when the table lacks
+    `claim` on that split.
     """
     rows = scores[scores["split"] == split]
     by_label = {str(label): part.set_index("image") for label, part in rows.groupby("attack", sort=False)}
     if claim not in by_label:
         raise ValueError(f"the score table has no rows of split {split!r} and attack {claim!r} to audit")
-    evidence = _Evidence(by_label, claim, names or {}, seed)
+    evidence = _Evidence(by_label, claim, names or {}, seed, trained_on_one_step)
     return [flag for rule in RULES for flag in rule(evidence)]
 
 
 class _Evidence:
     """The attacks of a table, image by image in one order, and how to resample them."""
 
-    def __init__(self, tables: dict[str, pd.DataFrame], claim: str, names: Mapping[str, str], seed: int) -> None:
+    def __init__(
+        self,
+        tables: dict[str, pd.DataFrame],
+        claim: str,
+        names: Mapping[str, str],
+        seed: int,
+        trained_on_one_step: bool,
+    ) -> None:
         images = tables[claim].index
         self.tables = {label: table.loc[images] for label, table in tables.items()}
         self.claim = claim
+        self.trained_on_one_step = trained_on_one_step
         self._names = names
         self._weights = _resample_weights(self.tables[claim]["content"].to_numpy(), seed)
 
@@ -182,6 +200,8 @@ def _against_one_step(evidence: _Evidence) -> Iterator[Flag]:
             message = f"{label}: {meaning} ({ratio:.2g} times the change of {evidence.claim}"
             message = f"{message}; up to {limit:g} is believable)"
             rule = "noise" if evidence.name(label) == "noise" else "more steps"
+            if rule == "more steps" and evidence.trained_on_one_step:
+                rule, message = "catastrophic overfitting", f"{message}; {OVERFITTED}"
             yield Flag(rule=rule, attack=label, ratio=ratio, limit=limit, message=message)
 
 

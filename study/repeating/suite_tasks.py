@@ -125,12 +125,18 @@ def audit_study(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[s
     Those are the trials attacked with all of the suite; what the study's own attacks give away is said of the others.
     """
     from trainables.audit import audit
+    from trainables.defences import trains_on_one_step
     from trainables.record import SCORES, read_scores
 
     study_file = directory.read_study_file()
     names = {label: str(entry["name"]) for label, entry in (study_file.attacks | study_file.suite).items()}
     found = {
-        trial.trial: audit(read_scores(directory.trial(trial.trial) / SCORES), "validation", names=names)
+        trial.trial: audit(
+            read_scores(directory.trial(trial.trial) / SCORES),
+            "validation",
+            names=names,
+            trained_on_one_step=trains_on_one_step(read_trial_config(directory.trial(trial.trial))),
+        )
         for trial in trials
         if trial.state == "complete"
     }

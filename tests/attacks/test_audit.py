@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from typing import Any
 
@@ -9,12 +10,14 @@ import pandas as pd
 import pytest
 import torch
 from small_models import noisy_gradients, pixels, rows_of, trained_scorer
+from torch import Tensor
 
 from benchmarks.audit.masks import MASKS, flipped
 from trainables.attacks import create_attack
 from trainables.attacks.base import Attack
 from trainables.audit import Flag, audit
 from trainables.evaluate import evaluate
+from trainables.models.scorer import Scorer
 from trainables.views import Images
 
 LEVELS, QUALITY = noisy_gradients(32, seed=21)
@@ -123,6 +126,35 @@ def test_photographs_are_resampled_with_all_their_versions() -> None:
     by_photograph = table.assign(content=photographs.astype(str))
     assert "noise" in {flag.rule for flag in audit(by_image, "test", names=NAMES)}
     assert "noise" not in {flag.rule for flag in audit(by_photograph, "test", names=NAMES)}
+
+
+class Wave(torch.nn.Module):
+    """20 points times a sine of the pixels' signed sum, whose period is what one step of FGSM adds to that sum."""
+
+    def __init__(self, eps: float, model: Scorer) -> None:
+        super().__init__()
+        signs = torch.randn(3, 24, 24, generator=torch.Generator().manual_seed(0)).sign()
+        self.weights = signs * model.std  # of inputs that are divided by it
+        self.period = eps * signs.numel()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 20 / 25 * torch.sin(2 * torch.pi / self.period * (inputs * self.weights).sum((1, 2, 3)))
+
+
+def test_robust_to_one_step_alone_is_called_catastrophic_overfitting() -> None:
+    """What training on FGSM can end in: its own step changes nothing, exactly, and half of it a lot."""
+    model = copy.deepcopy(HONEST)
+    model.network = Wave(0.005, model)
+    middle = 64 + LEVELS // 2  # no pixel meets the end of its range
+    attacks = {"fgsm": create_attack("fgsm"), "ifgsm": create_attack("ifgsm", alpha=0.0005)}
+    table = evaluate(model, middle, rows_of(QUALITY), attacks)
+    change = (table["attacked_score"] - table["clean_score"]).abs().groupby(table["attack"]).mean()
+    assert change["fgsm"] < 0.1 and change["ifgsm"] > 5
+    said = {flag.rule: flag.message for flag in audit(table, "test", trained_on_one_step=True)}
+    assert "catastrophic overfitting: training on one-step attacks" in said["catastrophic overfitting"]
+    assert "more steps" in {flag.rule for flag in audit(table, "test")}, "of a model that was trained otherwise"
+    _, flags = audited(trained_on_one_step=True)
+    assert flags == [], "an honest model is not accused of it"
 
 
 def test_an_older_table_is_judged_by_what_it_has() -> None:

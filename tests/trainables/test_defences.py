@@ -21,7 +21,7 @@ from search_spaces.defence_space import FOLDER, searched_by
 from trainables.config import BASELINE, Recipe, Stage, TrialConfig, trial_config_from_dict
 from trainables.data import open_dataset
 from trainables.data.split import MosScale, split_table
-from trainables.defences import DEFENCES, check_defence, defence_of
+from trainables.defences import DEFENCES, check_defence, defence_of, trains_on_one_step
 from trainables.defences.base import Batch, Defence, NoDefence
 from trainables.losses import l1
 from trainables.models.scorer import IMAGENET_STD, InputSpec, Scorer
@@ -275,6 +275,14 @@ def test_a_record_that_names_no_defence_was_nts() -> None:
         del values["recipe"][key]
     assert trial_config_from_dict(values) == config("t000")
     assert isinstance(defence_of(config(BASELINE, "trades")), NoDefence), "the baseline has λ=0, whatever the study"
+
+
+def test_training_on_one_step_is_known_from_the_configuration() -> None:
+    assert trains_on_one_step(config("t000", "adversarial_training"))
+    assert trains_on_one_step(config("t000", "trades", steps=1))
+    for other in (config("t000", "trades"), config("t000"), config("t000", "adversarial_training", steps=3)):
+        assert not trains_on_one_step(other)
+    assert not trains_on_one_step(config(BASELINE, "adversarial_training")), "the baseline has λ=0"
 
 
 def test_every_defence_has_a_space_of_parameters_that_it_takes() -> None:

@@ -58,6 +58,11 @@ def defence_of(config: TrialConfig) -> Defence:
     return _made(config.recipe.defence, config.recipe.defence_params, config.step_size)
 
 
+def trains_on_one_step(config: TrialConfig) -> bool:
+    """Whether a trial's defence makes its adversarial inputs in one gradient step, as FGSM does."""
+    return getattr(defence_of(config), "steps", None) == 1
+
+
 def _made(name: str, params: Mapping[str, Any], step_size: float) -> Defence:
     maker: Callable[..., Defence] = defence_class(name)
     own = {"step_size": step_size} if "step_size" in inspect.signature(maker).parameters else {}

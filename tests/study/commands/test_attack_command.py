@@ -72,10 +72,10 @@ def test_a_certificate_is_made_of_files_with_any_name(
     """From another folder, by relative paths with spaces, brackets and an umlaut; a wider radius certifies less."""
     folder = tmp_path / "Über [a] b"
     shutil.copytree(manifest.parent, folder / "Bilder [1] ö")
-    shutil.copytree(smoke_study.trial("t000"), folder / "Modell [2] ä")
+    shutil.copytree(smoke_study.trial("t000"), folder / "Mödel [2] ä")
     monkeypatch.chdir(folder)
-    command = ("attack", "Modell [2] ä", "--data", "csv:Bilder [1] ö/manifest.csv", "--part", "validation")
-    command = (*command, "--attacks", "fgsm", "--defence", "median_smoothing:draws=3:sigma=0.1")
+    what = ("attack", "Mödel [2] ä", "--data", "csv:Bilder [1] ö/manifest.csv", "--part", "validation")
+    command = (*what, "--attacks", "fgsm", "--defence", "median_smoothing:draws=3:sigma=0.1")
     changes = {}
     for radius in ("0.02", "0.05"):
         code, said, error = run_here(monkeypatch, capsys, *command, "--radius", radius, "--json")
@@ -88,7 +88,7 @@ def test_a_certificate_is_made_of_files_with_any_name(
     code, said, error = run_here(monkeypatch, capsys, *command, "--out", "Aus [3]/ü.parquet")
     assert code == 0, error
     assert "certificate" not in said and read_scores(folder / "Aus [3]" / "ü.parquet")["image"].nunique() == 3
-    assert "Modell [2] ä behind" in said and "csv:Bilder [1] ö" in said
+    assert "Mödel [2] ä behind" in said and "csv:Bilder [1] ö" in said
     for arguments in (("--radius", "-1"), ("--radius", "near")):
         code, _, error = run_here(monkeypatch, capsys, *command, *arguments)
         assert code == 2 and "--radius" in error

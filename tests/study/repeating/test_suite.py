@@ -100,6 +100,16 @@ def test_a_doubtful_trial_is_named_by_the_audit(
     _, said, _ = run_here(monkeypatch, capsys, "audit", "smoke", "--studies", study.path.parent)
     assert "t001: noise: random noise does nearly as well" in said
     assert "audited trials give no reason to doubt" in said
+    written = study.trial("t001") / "config.json"
+    config = json.loads(written.read_text())
+    config["recipe"] |= {"defence": "adversarial_training"}
+    written.write_text(json.dumps(config))
+    stronger = scores[is_noise].assign(attack="apgd")
+    stronger["attacked_score"] = stronger["clean_score"] + 5 * of_fgsm
+    write_scores(path, pd.concat([scores, stronger], ignore_index=True), {"trial": "t001"})
+    _, said, _ = run_here(monkeypatch, capsys, "audit", "smoke", "--studies", study.path.parent)
+    assert "t001: apgd: more steps are clearly stronger" in said
+    assert "catastrophic overfitting: training on one-step attacks" in said
 
 
 def test_wrong_requests_are_one_sentence(
