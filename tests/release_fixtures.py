@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +174,16 @@ def write_workbook(path: Path, rows: Sequence[Sequence[object]]) -> None:
     for row in rows:
         sheet.append(row)
     workbook.save(path)
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "koniq10k": write_koniq10k,
+    "kadid10k": write_kadid10k,
+    "tid2013": write_tid2013,
+    "csiq": write_csiq,
+    "spaq": write_spaq,
+    "bid": write_bid,
+    "biq2021": write_biq2021,
+    "agiqa3k": write_agiqa3k,
+}
+"""Data set -> what writes a release of it into a folder and returns the place to open."""

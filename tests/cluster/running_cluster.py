@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,3 +64,18 @@ class RunningCluster:
             timeout=300,
             check=False,
         )
+
+
+def said_by(program: str, *arguments: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON on the last line that a Python program prints, in a process of its own."""
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    said: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return said

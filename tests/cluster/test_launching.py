@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
 import uuid
@@ -15,7 +14,7 @@ import pytest
 import yaml
 from object_store import ObjectStore
 from ports import free_port
-from running_cluster import RunningCluster
+from running_cluster import RunningCluster, said_by
 
 pytestmark = pytest.mark.slow
 
@@ -44,17 +43,8 @@ def attempt(name, address, **overrides):
 
 
 def drive(cluster: RunningCluster, studies: Path, script: str, **environment: str) -> dict[str, Any]:
-    ran = subprocess.run(
-        [sys.executable, "-c", DRIVER + script + "\nprint(json.dumps(said))", str(studies), cluster.address],
-        env=cluster.environment | environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    said: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return said
+    program = DRIVER + script + "\nprint(json.dumps(said))"
+    return said_by(program, str(studies), cluster.address, environment=cluster.environment | environment)
 
 
 def test_a_trial_that_fits_nowhere_starts_no_study(cluster: RunningCluster, tmp_path: Path) -> None:

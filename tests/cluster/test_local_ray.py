@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
+from running_cluster import said_by
 
 STUDY = """
 import json, os, sys
@@ -63,16 +62,8 @@ def test_a_study_s_own_ray_is_closed_to_others(tmp_path: Path) -> None:
     token.write_text("f" * 64, encoding="utf-8")
     token.chmod(0o644)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    ran = subprocess.run(
-        [sys.executable, "-c", STUDY, str(tmp_path / "studies")],
-        env=environment | {"HOME": str(home), "RAY_AUTH_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    said: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    environment |= {"HOME": str(home), "RAY_AUTH_MODE": "disabled"}
+    said = said_by(STUDY, str(tmp_path / "studies"), environment=environment)
     assert said["worker"] == "127.0.0.1"
     assert {"gcs_server", "raylet"} <= {name for name, _ in said["listening"]}
     assert {address.removeprefix("::ffff:") for _, address in said["listening"]} == {"127.0.0.1"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 from release_fixtures import (
+    WRITERS,
     livec_labels,
     write_agiqa3k,
-    write_bid,
-    write_biq2021,
-    write_csiq,
-    write_kadid10k,
     write_koniq10k,
     write_livec,
     write_manifest,
-    write_spaq,
-    write_tid2013,
 )
 
 from trainables.data import LABEL_READERS, open_dataset
@@ -59,18 +53,6 @@ def test_livec_pixels_are_the_files(livec: ImageSet) -> None:
     for i in (0, 500, 1161):
         with Image.open(root / "Images" / livec.table["image"][i]) as image:
             assert np.array_equal(livec.store[i], np.asarray(image.convert("RGB")))
-
-
-WRITERS: dict[str, Callable[[Path], Path]] = {
-    "koniq10k": write_koniq10k,
-    "kadid10k": write_kadid10k,
-    "tid2013": write_tid2013,
-    "csiq": write_csiq,
-    "spaq": write_spaq,
-    "bid": write_bid,
-    "biq2021": write_biq2021,
-    "agiqa3k": write_agiqa3k,
-}
 
 
 @pytest.mark.parametrize("name", WRITERS)

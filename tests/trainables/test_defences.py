@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from search_spaces.defence_space import FOLDER, searched_by
 from trainables.config import BASELINE, Recipe, Stage, TrialConfig, trial_config_from_dict
-from trainables.data import open_dataset
-from trainables.data.split import MosScale, split_table
 from trainables.defences import DEFENCES, check_defence, defence_of, trains_on_one_step
 from trainables.defences.base import Batch, Defence, NoDefence
 from trainables.losses import l1
@@ -307,15 +305,8 @@ def test_the_guides_defence_is_one_file_and_one_entry(monkeypatch: pytest.Monkey
 
 
 @pytest.fixture(scope="module")
-def photos() -> Any:
-    return open_dataset("photos:small")
-
-
-@pytest.fixture(scope="module")
-def rows(photos: Any) -> pd.DataFrame:
-    table = split_table(photos.table, seed=0)
-    table = table.assign(mos=MosScale.of_training(table).normalise(table["mos"].to_numpy()))
-    return pd.concat([table[table["split"] == split].iloc[::40] for split in ("train", "validation", "test")])
+def rows(few: Callable[[dict[str, int]], pd.DataFrame]) -> pd.DataFrame:
+    return few({"train": 40, "validation": 40, "test": 40})
 
 
 @pytest.fixture(scope="module")

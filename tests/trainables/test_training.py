@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,7 @@ import torch
 
 from search_spaces.schema import load_study_file
 from trainables.config import BASELINE, Recipe, Stage, TrialConfig, trial_config_from_dict
-from trainables.data import open_dataset
 from trainables.data.image_set import ImageSet
-from trainables.data.split import MosScale, split_table
 from trainables.evaluate import clean_scores
 from trainables.models import create_model
 from trainables.record import SCORES, START_WEIGHTS, WEIGHTS, read_scores
@@ -31,16 +30,8 @@ RECIPE = Recipe(init="baseline", stages=(PRETRAIN, FINETUNE))
 
 
 @pytest.fixture(scope="module")
-def photos() -> ImageSet:
-    return open_dataset("photos:small")
-
-
-@pytest.fixture(scope="module")
-def rows(photos: ImageSet) -> pd.DataFrame:
-    """A few images of each part, so that an epoch takes a moment."""
-    table = split_table(photos.table, seed=0)
-    table = table.assign(mos=MosScale.of_training(table).normalise(table["mos"].to_numpy()))
-    return pd.concat([table[table["split"] == split].iloc[::step] for split, step in SHARES.items()])
+def rows(few: Callable[[dict[str, int]], pd.DataFrame]) -> pd.DataFrame:
+    return few(SHARES)
 
 
 SHARES = {"train": 20, "validation": 8, "test": 8}

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from release_fixtures import (
+    WRITERS,
     livec_labels,
-    write_biq2021,
-    write_csiq,
     write_kadid10k,
     write_koniq10k,
     write_livec,
-    write_spaq,
 )
 
 from trainables.data import open_dataset
@@ -48,16 +45,7 @@ def test_koniq_without_images_is_told_where_they_go(tmp_path: Path) -> None:
         opened("koniq10k", root)
 
 
-WRITERS: dict[str, Callable[[Path], Path]] = {
-    "koniq10k": write_koniq10k,
-    "kadid10k": write_kadid10k,
-    "spaq": write_spaq,
-    "csiq": write_csiq,
-    "biq2021": write_biq2021,
-}
-
-
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", ["koniq10k", "kadid10k", "spaq", "csiq", "biq2021"])
 def test_an_archive_with_a_folder_of_its_own(name: str, tmp_path: Path) -> None:
     WRITERS[name](tmp_path / "download" / "of its own")
     (tmp_path / "download" / "__MACOSX").mkdir()
