@@ -157,7 +157,7 @@ def shared_figures(results: Sequence[StudyResult]) -> list[Figure]:
         panels=front_panels([result.front for result in results]),
     )
     figures = [fronts] if len(results) > 1 else []
-    attack = "uap" if any(_measured_under(result, "uap") for result in results) else DEFAULT_ATTACK
+    attack = "uap" if any(_attacked_with(result, "uap") for result in results) else DEFAULT_ATTACK
     models = {result.front.study: found for result in results if (found := _measured_under(result, attack))}
     if models:
         names = [
@@ -172,9 +172,13 @@ def shared_figures(results: Sequence[StudyResult]) -> list[Figure]:
 
 def _measured_under(result: StudyResult, attack: str) -> list[dict[str, float]]:
     """Test metrics of every trained model of a study, seeds apart, that was attacked so."""
+    return [measure(table, SPLIT) for table in _attacked_with(result, attack)]
+
+
+def _attacked_with(result: StudyResult, attack: str) -> list[pd.DataFrame]:
     trained = [point.trial for point in result.front.points if not point.is_mixture and point.trial in result.scores]
     tables = [table for trial in trained for table in result.tables(trial)]
-    return [measure(table, SPLIT) for table in tables if attack in set(table["attack"].unique())]
+    return [table for table in tables if attack in set(table["attack"].unique())]
 
 
 def _sweep_figures(result: StudyResult) -> list[Figure]:
