@@ -104,6 +104,9 @@ def printed_changes(statement: str) -> list[float]:
     found: Mapping[str, list[float]] = {
         "NT lessens what white-box attacks do to scores": _changes("rmse_attacked", WHITE_BOX),
         "NT keeps the order of scores under white-box attacks": _changes("srocc_attacked", WHITE_BOX),
+        "NT keeps attacked scores in agreement with MOS under white-box attacks": _changes(
+            "srocc_mos_attacked", WHITE_BOX
+        ),
         "NT lessens what black-box attacks do to scores": _changes("rmse_attacked", BLACK_BOX),
         "It helps more against white-box attacks than against black-box ones, in points": list(
             averages["white box"] - averages["black box"]

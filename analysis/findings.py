@@ -154,6 +154,13 @@ def _under_attack(pairs: Sequence[Pair]) -> list[Finding]:
             evidence=_per_attack(pairs, "srocc_attacked", is_white_box),
         ),
         Finding(
+            statement="NT keeps attacked scores in agreement with MOS under white-box attacks",
+            source="Table 3, left half",
+            quantity="change of SROCC between MOS and attacked scores through NT",
+            claim="rises",
+            evidence=_per_attack(pairs, "srocc_mos_attacked", is_white_box),
+        ),
+        Finding(
             statement="NT lessens what black-box attacks do to scores",
             source="Table 2",
             quantity="change of attacked RMSE through NT",

@@ -13,7 +13,7 @@ from analysis.against_paper import against_paper
 from analysis.attack_series import series_over
 from analysis.averages import average_table
 from analysis.comparable import require_same_data
-from analysis.figures.images import example_grid
+from analysis.figures.images import example_grid, intensity_grid
 from analysis.figures.printed import to_matplotlib, to_png
 from analysis.findings import as_text, findings
 from analysis.front import TrialPoint
@@ -57,6 +57,9 @@ def report_files(results: Sequence[StudyResult]) -> dict[str, bytes]:
         if result.examples:
             grid = to_png(example_grid(result.examples), is_drawing=False)
             printed[f"figures/{result.front.study}_examples.png"] = grid
+        if result.graded is not None:
+            grid = to_png(intensity_grid(result.graded), is_drawing=False)
+            printed[f"figures/{result.front.study}_examples_intensity.png"] = grid
     return {name: text.encode() for name, text in content.items()} | printed
 
 

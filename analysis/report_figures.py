@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.attack_series import Attacks, series_over
-from analysis.figures.images import Example
+from analysis.figures.images import Example, Graded
 from analysis.figures.panel import Panel
 from analysis.figures.pareto import front_panels
 from analysis.figures.scores import (
@@ -76,6 +76,8 @@ class StudyResult:
     """Of the default attack, for the check of Theorem 1; None leaves it out."""
     examples: Sequence[Example] = ()
     """Adversarial examples of the reported trial, to be shown with their scores."""
+    graded: Graded | None = None
+    """The same under attacks of rising intensity, beside λ = 0."""
     finite_differences: Mapping[str, FiniteDifferences] = field(default_factory=dict)
     """By trial, for the check of Section 5.3; needs weights, as the examples do."""
     planned_trials: int | None = None

@@ -62,6 +62,40 @@ def example_grid(examples: Sequence[Example], amplification: float = 20.0) -> Fi
     return figure
 
 
+@dataclass(frozen=True, kw_only=True)
+class Graded:
+    """Images under attacks of rising intensity, on several models."""
+
+    attacks: tuple[str, ...]
+    """What they are called, the weakest first."""
+    rows: tuple[tuple[str, tuple[Example, ...]], ...]
+    """Of each image and model: its label, and the image under each attack."""
+
+    def __post_init__(self) -> None:
+        if not self.rows or any(len(examples) != len(self.attacks) for _, examples in self.rows):
+            raise ValueError(f"graded examples need rows of {len(self.attacks)} images each")
+
+
+def intensity_grid(graded: Graded) -> Figure:
+    """Figures S6 and S7: clean image, then attacked ones; underneath, the score before → after and the SSIM."""
+    rows = graded.rows
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type] # its keys are a closed list of literals in the stubs
+        columns = 1 + len(graded.attacks)
+        figure = Figure(
+            figsize=(2 * COLUMN, (2 * COLUMN / columns + 0.35) * len(rows)), layout="constrained", dpi=DOTS_PER_INCH
+        )
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for axes, (label, examples) in zip(grid, rows, strict=True):
+            _show(axes[0], examples[0].clean, f"{examples[0].clean_score:.1f}")
+            axes[0].set_ylabel(label, fontsize=6)
+            for place, one in zip(axes[1:], examples, strict=True):
+                _show(place, one.attacked, f"{one.clean_score:.1f} → {one.attacked_score:.1f}\nSSIM {one.ssim:.3f}")
+        for axes, title in zip(grid[0], ("clean", *graded.attacks), strict=True):
+            axes.set_title(title)
+    return figure
+
+
 def _show(axes: Axes, image: NDArray[np.floating], caption: str) -> None:
     axes.imshow(image, interpolation="nearest", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[], xlabel=caption)

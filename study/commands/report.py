@@ -53,7 +53,7 @@ def report(
 
 def _result(directory: StudyDirectory) -> StudyResult:
     from analysis.report_figures import StudyResult
-    from study.looking.examples import examples_of, finite_differences_of
+    from study.looking.examples import examples_of, finite_differences_of, graded_examples
     from study.looking.front_files import data_of, front_of
     from study.repeating.retrain import retrained_tables
     from study.repeating.suite_tasks import audit_study
@@ -92,10 +92,13 @@ def _result(directory: StudyDirectory) -> StudyResult:
     warn(dict.fromkeys(problems))
     if found.reported is None or not directory.weights(found.reported.trial).exists():
         return result
+    at_paper = [point for point in found.points if point.is_paper_setting and point not in result.compared]
+    shown = [point for point in (*result.compared, *at_paper) if directory.weights(point.trial).exists()]
     try:
         return dataclasses.replace(
             result,
             examples=examples_of(directory, found.reported.trial),
+            graded=graded_examples(directory, {point.trial: point.label for point in shown}),
             finite_differences={
                 point.trial: finite_differences_of(directory, point.trial)
                 for point in result.compared

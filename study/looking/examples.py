@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from analysis.figures.images import Example
+from analysis.figures.images import Example, Graded
 from analysis.report_figures import FiniteDifferences
 from study.storage.directory import StudyDirectory
 from study.storage.images import images_of
@@ -24,6 +26,10 @@ from trainables.views import image_views
 
 EXAMPLES = 3
 """Attacked images shown."""
+TENTHS = 9
+"""Of so many images at evenly spaced ranks, the first has a tenth of all below it, the last a tenth above."""
+INTENSITIES = (0.002, 0.005, 0.01, 0.02)
+"""eps of FGSM in [0, 1] pixels, the paper's among them."""
 GRADIENTS = 16
 """Images whose gradient norm is estimated."""
 STEP_SIZES = (0.001, 0.01, 0.1, 1.0)
@@ -36,7 +42,11 @@ def examples_of(directory: StudyDirectory, trial: str) -> list[Example]:
     ValueError where the study's images are not on this machine.
     """
     config, model, rows, clean = _look_again(directory, trial, EXAMPLES)
-    attacked = create_attack(**config.attacks[DEFAULT_ATTACK])(model, clean).detach()
+    return _attacked(model, rows, clean, config.attacks[DEFAULT_ATTACK])
+
+
+def _attacked(model: Scorer, rows: pd.DataFrame, clean: torch.Tensor, attack: Mapping[str, Any]) -> list[Example]:
+    attacked = create_attack(**attack)(model, clean).detach()
     with torch.no_grad():
         before, after = model(clean), model(attacked)
     similarity = ssim(clean, attacked)
@@ -51,6 +61,26 @@ def examples_of(directory: StudyDirectory, trial: str) -> list[Example]:
         )
         for row, image in enumerate(rows["image"])
     ]
+
+
+def graded_examples(directory: StudyDirectory, trials: Mapping[str, str]) -> Graded:
+    """The first views of a bad and a good test image under FGSM of each of `INTENSITIES`, on several models.
+
+    trials: trial -> what it is called. ValueError where the study's images are not on this machine.
+    """
+    found: dict[str, list[tuple[str, tuple[Example, ...]]]] = {}
+    for trial, name in trials.items():
+        _, model, rows, clean = _look_again(directory, trial, TENTHS)
+        rows, clean = rows.iloc[[0, -1]], clean[[0, -1]]
+        attacks = [{"name": "fgsm", "eps": eps, "alpha": eps} for eps in INTENSITIES]
+        examples = [_attacked(model, rows, clean, attack) for attack in attacks]
+        for mos, of_image in zip(rows["mos"], zip(*examples, strict=True), strict=True):
+            label = f"{of_image[0].name}\nMOS {mos:.0f}, {name}"
+            found.setdefault(of_image[0].name, []).append((label, of_image))
+    return Graded(
+        attacks=tuple(f"FGSM, ε = {eps:g}" for eps in INTENSITIES),
+        rows=tuple(row for of_image in found.values() for row in of_image),
+    )
 
 
 def finite_differences_of(directory: StudyDirectory, trial: str) -> FiniteDifferences:

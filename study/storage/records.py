@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -22,6 +23,7 @@ KEPT = (
     *(f"trials/*/{name}" for name in TRIAL),
     "confirm/*/study.yaml",
     "confirm/*/members.json",
+    f"confirm/*/{ENVIRONMENT}",
     *(f"confirm/*/trials/*/{name}" for name in TRIAL),
 )
 
@@ -71,7 +73,8 @@ def _copy(directory: StudyDirectory, growing: StudyDirectory) -> None:
             kept = growing.path / path.relative_to(directory.path)
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(kept, content)
-    environment = read_object_if_any(growing.path / ENVIRONMENT)
-    if isinstance(environment.get("hardware"), dict):
-        environment["hardware"].pop("host", None)
-        growing.write_json(ENVIRONMENT, environment)
+    for path in growing.path.rglob(ENVIRONMENT):
+        environment = read_object_if_any(path)
+        if isinstance(environment.get("hardware"), dict):
+            environment["hardware"].pop("host", None)
+            write_atomically(path, json.dumps(environment, indent=1, ensure_ascii=False).encode())

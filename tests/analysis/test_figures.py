@@ -238,3 +238,15 @@ def test_images_out_of_range_and_empty_grids_are_refused():
         example(5.0)
     with pytest.raises(ValueError, match="at least one image"):
         images.example_grid([])
+
+
+def test_rising_intensities_stand_beside_the_clean_image_with_scores_and_ssim():
+    rows = tuple((label, (example(0.1), example(0.2))) for label in ("λ = 0", "λ = 1e-4"))
+    graded = images.Graded(attacks=("weak", "strong"), rows=rows)
+    figure = images.intensity_grid(graded)
+    assert len(figure.axes) == 6
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["clean", "weak", "strong"]
+    assert [axes.get_xlabel() for axes in figure.axes[:2]] == ["40.0", "40.0 → 62.5\nSSIM 0.987"]
+    assert np.asarray(figure.axes[5].images[0].get_array()).max() == pytest.approx(0.45)
+    with pytest.raises(ValueError, match="rows of 2 images each"):
+        images.Graded(attacks=("weak", "strong"), rows=(("λ = 0", (example(),)),))
