@@ -68,8 +68,14 @@ def _name_of(spec: str) -> str:
 
 def _short(content: Any) -> str:
     """At most eight entries of a mapping or list, and how many more there are."""
-    entries = [f"{key} {value}" for key, value in content.items()] if isinstance(content, dict) else list(content)
+    entries = (
+        [f"{key} {_rounded(value)}" for key, value in content.items()] if isinstance(content, dict) else list(content)
+    )
     if isinstance(content, str):
         return content
     more = f", and {len(entries) - 8} more" if len(entries) > 8 else ""
     return ", ".join(str(entry) for entry in entries[:8]) + more
+
+
+def _rounded(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value

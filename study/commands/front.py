@@ -58,7 +58,7 @@ def front(
 
 
 def _open_plot(directory: StudyDirectory) -> None:
-    """Show `front/pareto.html`, made as it is now, in a browser. StudyError where no browser starts."""
+    """Show `front/pareto.html`, made as it is now, in a browser, or say where it lies: a server has none."""
     import webbrowser
 
     from study.looking.front_files import refresh_front
@@ -66,7 +66,7 @@ def _open_plot(directory: StudyDirectory) -> None:
     refresh_front(directory)
     plot = (directory.front / "pareto.html").resolve()
     if not webbrowser.open(plot.as_uri()):
-        raise StudyError(f"no browser could be started here; open {plot} in one")
+        warn([f"no browser could be started here; open {plot} in one"])
 
 
 def _print_doubt(found: Front, console: Console) -> None:

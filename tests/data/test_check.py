@@ -12,7 +12,7 @@ import pytest
 from release_fixtures import write_image, write_manifest
 
 from study.commands.data import check
-from trainables.data.check import check_dataset
+from trainables.data.check import check_dataset, doubts
 
 
 @pytest.fixture
@@ -77,3 +77,8 @@ def test_the_command_says_it_in_words_and_in_json(manifest: Path, capsys: pytest
     with_split.to_csv(manifest, index=False)
     check(f"csv:{manifest}", split="content")
     assert "contents_on_two_sides 0" in capsys.readouterr().out
+
+
+def test_three_images_measure_nothing() -> None:
+    rows = pd.DataFrame({"image": list("abc"), "sha256": list("abc"), "split": ["validation"] * 3})
+    assert "on 3 validation images chance alone gives any SROCC" in doubts(rows, pd.Series([1.0, 2.0, 3.0]))

@@ -83,8 +83,9 @@ def doubts(rows: pd.DataFrame, mos: pd.Series) -> list[str]:
     for part in ("validation", "test"):
         measured = int((rows["split"] == part).sum())
         if 1 < measured < FEW_TO_MEASURE:
-            luck = f"±{_by_luck(measured):.2f} one time in twenty"
-            found.append(f"on {measured} {part} images chance alone gives a SROCC beyond {luck}")
+            luck = _by_luck(measured)
+            gives = f"a SROCC beyond ±{luck:.2f} one time in twenty" if luck < 1 else "any SROCC"
+            found.append(f"on {measured} {part} images chance alone gives {gives}")
     lowest, low, high, highest = mos.quantile([0, 0.25, 0.75, 1])
     if high - low <= NARROW * (highest - lowest) or highest - lowest <= NARROW * max(abs(lowest), abs(highest)):
         found.append(f"half of the ratings lie between {low:.4g} and {high:.4g} ({lowest:.4g} to {highest:.4g} in all)")
