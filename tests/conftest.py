@@ -90,11 +90,12 @@ def _make_smoke(studies: Path, nt_study: Command) -> StudyDirectory:
 
 @pytest.fixture(scope="session", autouse=True)
 def smoke_study_in_time(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, private_cache: Path, nt_study: Command
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, nt_study: Command
 ) -> None:
     """Where several processes test, the first one begins the smoke study at once: later both would wait for it."""
     wanted = any("smoke_study" in getattr(item, "fixturenames", ()) for item in request.session.items)
     if wanted and os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
+        request.getfixturevalue("private_cache")  # where its images go
         studies = shared_folder(tmp_path_factory, "smoke")
         threading.Thread(target=_make_smoke, args=(studies, nt_study), daemon=True).start()
 
