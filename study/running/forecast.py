@@ -106,11 +106,13 @@ def _epochs(ready: Ready, config: TrialConfig, device: torch.device) -> list[tup
 def _epoch_seconds(
     ready: Ready, config: TrialConfig, stage: Stage, rows: pd.DataFrame, device: torch.device
 ) -> tuple[float, float]:
-    """Seconds of an epoch and of a step: one batch is trained on twice, and counts the second time."""
+    """Seconds of an epoch and of a step: as many batches as the defence takes turns are trained on twice, and count the
+    second time.
+    """
     from trainables.train import Training
 
     views = config.recipe.crops_per_image
-    few = rows.head(max(2, math.ceil(stage.batch_size / views)))
+    few = rows.head(max(2, math.ceil(stage.batch_size * config.recipe.defence_every / views)))
     brief = dataclasses.replace(stage, epochs=2)
     recipe = dataclasses.replace(config.recipe, stages=(brief,), init="scratch")
     model = copy.deepcopy(ready.model)
