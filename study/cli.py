@@ -25,6 +25,8 @@ _HOME = re.compile(r"^(--[a-z-]+=)?~(?=/|$)")
 def main() -> None:
     """Run the command line; problems of the user's are one sentence on standard error and exit code 2."""
     before = signal.signal(signal.SIGINT, _interrupt)
+    # Last of all that is done at the end: in Python's own last moments Ctrl-C would end the process by the signal.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         _run()
     except KeyboardInterrupt:

@@ -56,3 +56,22 @@ main()
 def test_ctrl_c_at_work_lets_it_tidy_up(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", AT_WORK, str(tmp_path)], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (130, "tidied up", "")
+
+
+AFTER_ALL = """
+import os, signal, sys
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.modules["__main__"].last = Last()
+from study.cli import main
+sys.argv = ["nt-study", "list", "--studies", sys.argv[1]]
+main()
+"""
+
+
+def test_ctrl_c_when_all_is_done_and_python_itself_ends(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", AFTER_ALL, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, "and not -2, as where the signal itself ends a process"
