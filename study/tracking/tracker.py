@@ -17,7 +17,16 @@ from study.errors import StudyError
 from study.known import is_known, remember
 from study.storage.directory import StudyDirectory
 from study.tracking.links import plot
-from study.tracking.store import PROJECT, connect, experiment_of, import_mlflow, read_link, store_uri, without_user
+from study.tracking.store import (
+    PROJECT,
+    connect,
+    experiment_of,
+    import_mlflow,
+    read_link,
+    store_uri,
+    without_user,
+    write_link,
+)
 from trainables.trust import without_secrets
 
 if TYPE_CHECKING:
@@ -75,6 +84,9 @@ class Tracker:
         """Begin, with whatever the folder holds already."""
         # Ray Tune imports MLflow too, and two threads that do so at once lock each other out: so here, not in ours.
         import_mlflow()
+        if read_link(self.directory) is None:
+            # Before anything answers there: a resume would not know of a server that was away all the time.
+            write_link(self.directory, self.uri, self.project, {})
         (self.directory.path / BEHIND).touch()
         self._changed.set()
         self._thread.start()

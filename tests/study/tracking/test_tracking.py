@@ -244,10 +244,13 @@ def test_a_resume_of_a_finished_study_tells_mlflow_what_a_killed_driver_did_not(
     directory = StudyDirectory(Path(shutil.copytree(smoke_study.path, tmp_path / "studies" / "smoke")))
     (directory.path / "mlflow.json").unlink()
     assert not is_behind(directory)
-    tracker = Tracker(directory, f"http://127.0.0.1:{free_port()}", warn=lambda sentence: None)
+    away = f"http://127.0.0.1:{free_port()}"
+    tracker = Tracker(directory, away, warn=lambda sentence: None)
     tracker.start()
     tracker.close()
     assert is_behind(directory)
+    link = read_link(directory)
+    assert link is not None and link.uri == away, "where a later resume without --mlflow goes"
     store = f"sqlite:///{tmp_path / 'studies' / 'mlflow.db'}"
     again = ("resume", "smoke", "--studies", tmp_path / "studies", "--mlflow", store, "--force")
     code, _, said = run_here(monkeypatch, capsys, *again)
