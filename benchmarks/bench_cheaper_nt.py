@@ -30,6 +30,7 @@ from trainables.defences.base import NoDefence
 from trainables.objectives import measure
 from trainables.trial import Trial, run_trial
 
+RECORD = Path(__file__).with_name("results") / "cheaper_nt.parquet"
 SEEDS = range(5)
 EVERY = (1, 2, 4)
 LAMS = (3e-5, 1e-4, 3e-4, 1e-3)
@@ -51,7 +52,8 @@ def main(path: Path) -> None:
             measured = pd.DataFrame(models_of(dataclasses.replace(base, seed=seed), images.store, rows))
             found = pd.concat([found, measured.assign(seed=seed)], ignore_index=True)
             found.to_parquet(path, index=False)
-        print(*lines_of(found), sep="\n", flush=True)
+            print(f"seed {seed}: {len(measured)} models", flush=True)
+    print(*lines_of(found), sep="\n")
 
 
 def models_of(base: TrialConfig, store: object, rows: pd.DataFrame) -> list[dict[str, float]]:
@@ -113,4 +115,4 @@ def volume(found: pd.DataFrame, seed: int, every: int, split: str) -> float:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "cheaper_nt.parquet"))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else RECORD)
