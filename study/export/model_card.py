@@ -111,7 +111,7 @@ def _role(front: Front, point: TrialPoint) -> str:
 
 def _choice(config: Mapping[str, Any]) -> str:
     """What was chosen on which images, and what the numbers above are of."""
-    if not (epochs := config["trial"].get("refit")):
+    if not (epochs := config.get("trial", {}).get("refit")):
         return "Chosen on the validation images; the test images were scored once, after the choice."
     return (
         "λ, h and the number of epochs were chosen on validation images, by trials that did not train on them. This\n"

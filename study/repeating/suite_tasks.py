@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from study.running.waiting import waiting
 from study.storage.directory import StudyDirectory, open_directory
 from study.storage.images import images_of
 from study.storage.reading import read_object
-from study.storage.summaries import TrialSummary, summarise
+from study.storage.summaries import TrialSummary, config_if_any, summarise
 from trainables.config import BASELINE, TrialConfig, trial_config_from_dict
 
 if TYPE_CHECKING:
@@ -125,7 +126,6 @@ def audit_study(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[s
     Those are the trials attacked with all of the suite; what the study's own attacks give away is said of the others.
     """
     from trainables.audit import audit
-    from trainables.defences import trains_on_one_step
     from trainables.record import SCORES, read_scores
 
     study_file = directory.read_study_file()
@@ -135,13 +135,23 @@ def audit_study(directory: StudyDirectory, trials: list[TrialSummary]) -> dict[s
             read_scores(directory.trial(trial.trial) / SCORES),
             "validation",
             names=names,
-            trained_on_one_step=trains_on_one_step(read_trial_config(directory.trial(trial.trial))),
+            trained_on_one_step=_trained_on_one_step(directory.trial(trial.trial)),
         )
         for trial in trials
         if trial.state == "complete"
     }
     lacking = not_yet_attacked(directory, list(found))
     return {trial: flags for trial, flags in found.items() if flags or trial not in lacking}
+
+
+def _trained_on_one_step(folder: Path) -> bool:
+    """Whether a trial's adversarial images were of one step; False where its configuration cannot be read."""
+    from trainables.defences import trains_on_one_step
+
+    config = config_if_any(folder / "config.json", [])
+    with contextlib.suppress(TypeError, ValueError, AttributeError):  # of a defence that another hand has written
+        return config is not None and trains_on_one_step(config)
+    return False
 
 
 def read_trial_config(folder: Path) -> TrialConfig:

@@ -145,7 +145,7 @@ def summarise_trial(folder: Path, searched: list[str], alive: bool) -> TrialSumm
     """The trial of one folder; `alive` says whether somebody runs the study, so that an open trial is running."""
     problems: list[str] = []
     mixture = Mixture.named(folder.name)
-    config = _config(folder / "config.json", problems)
+    config = config_if_any(folder / "config.json", problems)
     epochs = read_epochs(folder, problems)
     state, reason = _state(folder, alive, problems)
     metrics: dict[str, dict[str, float]] = {"validation": {}, "test": {}}
@@ -195,7 +195,7 @@ def _searched_values(config: TrialConfig, searched: list[str]) -> dict[str, floa
     }
 
 
-def _config(path: Path, problems: list[str]) -> TrialConfig | None:
+def config_if_any(path: Path, problems: list[str]) -> TrialConfig | None:
     """What the trial was run with; None where that cannot be read."""
     values = read_object_if_any(path, problems)
     if not values:

@@ -158,7 +158,7 @@ def test_training_curves_keep_stages_apart_and_draw_only_what_was_recorded():
     panels = EVERY_FIGURE["training"]
     assert [panel.y_label for panel in panels] == [
         "training loss",
-        "NT penalty",
+        "penalty of the defence",
         "clean SROCC",
         "attacked RMSE (MOS points)",
     ]

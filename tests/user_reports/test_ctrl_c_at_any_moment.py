@@ -11,6 +11,7 @@ import pytest
 INTERRUPTED = """
 import os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what begins in the background ignores it
 _, studies, module = sys.argv
 
 class CtrlC:
