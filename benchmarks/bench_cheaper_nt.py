@@ -21,10 +21,10 @@ import pandas as pd
 import torch
 
 from analysis.front import find_front
+from benchmarks.audit.models import data
 from search_spaces.schema import load_study_file
 from trainables.config import BASELINE, TrialConfig
-from trainables.data import open_dataset
-from trainables.data.split import MosScale, split_table
+from trainables.data.store import ImageStore
 from trainables.defences import defence_of
 from trainables.defences.base import NoDefence
 from trainables.objectives import measure
@@ -39,24 +39,20 @@ SHOWN = ("srocc", "rmse_attacked")
 
 
 def main(path: Path) -> None:
-    images = open_dataset("photos:small")
-    table = split_table(images.table, seed=0)
-    table = table.assign(mos=MosScale.of_training(table).normalise(table["mos"].to_numpy()))
-    is_train = table["split"] == "train"
-    rows = pd.concat([table[is_train].iloc[::2], table[~is_train]])
+    store, rows = data()
     base = load_study_file("hyperiqa", preset="demo").trial_config(BASELINE, {})
     base = dataclasses.replace(base, attacks=FGSM, views="grid")
     found = pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=["seed"])
     for seed in SEEDS:
         if seed not in set(found["seed"]):
-            measured = pd.DataFrame(models_of(dataclasses.replace(base, seed=seed), images.store, rows))
+            measured = pd.DataFrame(models_of(dataclasses.replace(base, seed=seed), store, rows))
             found = pd.concat([found, measured.assign(seed=seed)], ignore_index=True)
             found.to_parquet(path, index=False)
             print(f"seed {seed}: {len(measured)} models", flush=True)
     print(*lines_of(found), sep="\n")
 
 
-def models_of(base: TrialConfig, store: object, rows: pd.DataFrame) -> list[dict[str, float]]:
+def models_of(base: TrialConfig, store: ImageStore, rows: pd.DataFrame) -> list[dict[str, float]]:
     """The baseline (`every` 0) and the grid's trials of one seed, with the seconds of the last stage and metrics."""
     models = []
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +62,7 @@ def models_of(base: TrialConfig, store: object, rows: pd.DataFrame) -> list[dict
             trial = f"t{every}-{lam:g}" if every else BASELINE
             config = dataclasses.replace(base, trial=trial, recipe=recipe, lam=lam)
             place = Path(folder) / trial
-            scores = run_trial(Trial(config, store, rows, place, start=start))  # type: ignore[arg-type]
+            scores = run_trial(Trial(config, store, rows, place, start=start))
             seconds = pd.read_json(place / "epochs.jsonl", lines=True)["train_seconds"].iloc[
                 -config.recipe.stages[-1].epochs :
             ]

@@ -21,10 +21,9 @@ import torch
 
 from analysis.front import find_front
 from analysis.rivals import Rival, answers, as_markdown
+from benchmarks.audit.models import data
 from search_spaces.schema import load_study_file
 from trainables.config import BASELINE, TrialConfig
-from trainables.data import open_dataset
-from trainables.data.split import MosScale, split_table
 from trainables.defences import defence_of
 from trainables.objectives import measure
 from trainables.trial import Trial, run_trial
@@ -61,11 +60,7 @@ def configs(seed: int) -> dict[tuple[str, str], TrialConfig]:
 
 def train(path: Path) -> None:
     """Train and attack all models that `path` does not hold yet."""
-    images = open_dataset("photos:small")
-    table = split_table(images.table, seed=0)
-    table = table.assign(mos=MosScale.of_training(table).normalise(table["mos"].to_numpy()))
-    is_train = table["split"] == "train"
-    rows = pd.concat([table[is_train].iloc[::2], table[~is_train]])
+    store, rows = data()
     known = pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=["seed", "defence", "trial"])
     parts = [known] if len(known) else []
     done = {*known[["seed", "defence", "trial"]].drop_duplicates().itertuples(index=False, name=None)}
@@ -79,7 +74,7 @@ def train(path: Path) -> None:
                 if (seed, defence, trial) in done and trial != BASELINE:
                     continue
                 place = start if trial == BASELINE else start.parent / f"{defence}-{trial}"
-                scores = run_trial(Trial(config, images.store, rows, place, start=start))
+                scores = run_trial(Trial(config, store, rows, place, start=start))
                 if (seed, defence, trial) in done:
                     continue  # it was trained again as the place to start from
                 passes = config.epochs * defence_of(config).passes

@@ -36,8 +36,9 @@ SOCKET_BELOW = 70
 """Characters of such a path below Ray's folder, at most."""
 
 PREFIX = "nt-study-"
-HELD = "held"
-"""File in the folder of a process's Ray, which the process keeps locked."""
+RAY = "ray"
+HELD = "held-by-nt-study"
+"""File in the folder of a process's Ray, which the process keeps locked: the mark that the folder was made here."""
 
 SETTINGS = {
     "idle_worker_killing_time_threshold_ms": 3_600_000,  # they wait for the baseline to end
@@ -102,7 +103,7 @@ def _private_folder() -> Path:
     Path(held.name).rename(folder / HELD)  # nobody finds it unlocked while this process lives
     atexit.register(_end, folder, held)  # before Ray's own end, which was registered when it was imported
     _remove_abandoned(folder.parent)
-    return folder / "ray"
+    return folder / RAY
 
 
 def _remove_abandoned(place: Path) -> None:
@@ -112,7 +113,11 @@ def _remove_abandoned(place: Path) -> None:
             held = os.open(folder / HELD, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if folder.lstat().st_uid == os.getuid():
+                is_ours = folder.lstat().st_uid == os.getuid() and {path.name for path in folder.iterdir()} <= {
+                    HELD,
+                    RAY,
+                }
+                if is_ours:  # and nobody has put anything of his own into it
                     shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(held)

@@ -17,7 +17,7 @@ def refit(
 ) -> None:
     """Train a chosen model and λ=0 once more, on training and validation images together, and measure them on test.
 
-    λ, h and the number of epochs stay as validation chose them, and nothing is chosen any more. To be had with:
+    λ, h and the number of epochs stay as validation chose them, and nothing is chosen any more. Export it with:
     nt-study export NAME --refit.
     """
     from rich.table import Table

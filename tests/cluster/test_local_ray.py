@@ -102,10 +102,13 @@ def test_the_folder_of_a_killed_process_goes_with_the_next_one() -> None:
 
         users = Path(temporary) / "nt-study-mine"
         users.mkdir()
-        (killed, first), (alive, second) = begin(), begin()
-        killed.communicate("\n")
-        assert first.exists(), "nobody could remove it"
+        (killed, first), (alive, second), (kept, fourth) = begin(), begin(), begin()
+        (fourth / "thesis.tex").write_text("mine")
+        for process in (killed, kept):
+            process.communicate("\n")
+        assert first.exists() and fourth.exists(), "nobody could remove them"
         later, third = begin()
         assert not first.exists() and second.exists() and third.exists() and users.exists()
+        assert (fourth / "thesis.tex").exists(), "a user's file keeps its folder"
         for process in (alive, later):
             process.communicate("\n")
