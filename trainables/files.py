@@ -12,6 +12,8 @@ from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from trainables.trust import in_place
+
 
 def default_cache_dir() -> Path:
     """`$XDG_CACHE_HOME/nt-study`, or `~/.cache/nt-study` where the variable is not set."""
@@ -74,6 +76,7 @@ def alone(path: Path, *, wait: bool = True) -> Iterator[None]:
     Raises BlockingIOError where another one is there and this one does not want to `wait`.
     """
     # The kernel's lock goes with the process that holds it: who is killed never blocks the next one.
-    with path.open("w") as file:
+    # Not through a link, and without emptying it: what lies there may be somebody's.
+    with open(path, "a", opener=in_place) as file:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield

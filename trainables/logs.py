@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
-from trainables.trust import without_secrets
+from trainables.trust import in_place, without_secrets
 
 
 class LogFormatter(logging.Formatter):
@@ -29,6 +30,9 @@ class LogFile(logging.FileHandler):
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
         self.setFormatter(LogFormatter())
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=in_place)
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):  # where it cannot even be opened

@@ -11,6 +11,8 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote
@@ -40,6 +42,11 @@ def open_regular(path: str | Path) -> BinaryIO:
     return file
 
 
+def in_place(path: str, flags: int) -> int:
+    """An `opener` for `open` that adds to a file where it stands, and not through a link to somewhere else."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
 def special_file(folder: Path) -> Path | None:
     """A pipe, socket or device somewhere below a folder, be it behind a link; None where there is none."""
     for place, folders, files in os.walk(folder):
@@ -49,6 +56,30 @@ def special_file(folder: Path) -> Path | None:
                 if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
                     return path
     return None
+
+
+def link_out(folder: Path, written: Iterable[str] = ()) -> Path | None:
+    """A link below a folder that leads out of it, and that writing there would follow; None where there is none.
+
+    Those are links to folders, or to nothing, and those of the file names `written`, to which something is added in
+    place. Others are replaced by whoever writes; whoever reads them says `inside`.
+    """
+    whole = folder.resolve()
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            if not path.is_symlink() or _resolved(path).is_relative_to(whole):
+                continue
+            if not path.is_file() or any(fnmatchcase(name, pattern) for pattern in written):
+                return path
+    return None
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links in a circle lead nowhere
+        return Path("/")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -70,9 +101,15 @@ _SLASHED = re.compile(
     r"(?<![a-zA-Z0-9+.-])(?P<scheme>(?!http)[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<user>[^\s'\"<>/?#:@]*:[^\s'\"<>@]*)@"
 )
 """A data base's password may hold a slash, or a question mark, that nobody encoded."""
+_BARE = re.compile(r"(?<![\w/:@.%-])(?P<user>[\w.%+-]+):(?!//)(?P<password>[^\s'\"<>@]+)@(?=[\w\[])")
+"""An address whose scheme was forgotten, or has a slash too few."""
+_FIELD = re.compile(r"(?P<before>(?P<quote>['\"])(?P<key>[\w.-]+)(?P=quote)\s*:\s*)(?P<value>\"[^\"]*\"|'[^']*')")
+"""A setting as JSON and Python write it."""
 _SETTING = re.compile(r"(?P<key>[\w%.-]+)(?P<equals>\s*=\s*|%3[dD])(?P<value>'[^']*'|\"[^\"]*\"|[^\s&;,'\"<>)]+)")
+_HEADER = re.compile(r"\b(?P<kind>basic|bearer)(?P<space> +)[\w+/=.~-]{8,}", re.IGNORECASE)
+"""Credentials as a request carries them, which some servers and proxies repeat in their answer."""
 _SECRET_KEY = re.compile(
-    r"passw|passphrase|pwd|token|secret|credential|signature|(access|account|api|private)_?key|^(pass|sig|auth)$"
+    r"passw|passphrase|pwd|token|secret|credential|signature|(access|account|api|private)[_-]?key|^(pass|pw|sig|auth|jwt)$"
 )
 
 
@@ -85,6 +122,8 @@ def without_secrets(text: str) -> str:
     """
     for pattern in (_USER, _SLASHED):
         text = pattern.sub(lambda found: f"{found['scheme']}://{_user_shown(found['scheme'], found['user'])}@", text)
+    for pattern, shown in ((_BARE, r"\g<user>:…@"), (_FIELD, _field_shown), (_HEADER, _header_shown)):
+        text = pattern.sub(shown, text)
     return _SETTING.sub(_setting_shown, text)
 
 
@@ -121,6 +160,17 @@ def _user_shown(scheme: str, user: str) -> str:
     if has_password:
         return f"{name}:…" if password else user
     return "…" if user and scheme.startswith("http") else user
+
+
+def _field_shown(found: re.Match[str]) -> str:
+    is_secret = _SECRET_KEY.search(found["key"].lower())
+    return f"{found['before']}{found['value'][0]}…{found['value'][0]}" if is_secret else found[0]
+
+
+def _header_shown(found: re.Match[str]) -> str:
+    value = found[0].rpartition(" ")[2]
+    is_word = value.isalpha() and value.islower()  # as in "basic settings"
+    return found[0] if is_word else f"{found['kind']}{found['space']}…"
 
 
 def _setting_shown(found: re.Match[str]) -> str:

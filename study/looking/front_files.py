@@ -17,6 +17,7 @@ from trainables.config import BASELINE
 from trainables.files import write_atomically
 from trainables.record import SCORES, read_scores
 
+FRONT_FILES = ("front.json", "pareto.html", "pareto.png")
 CONFIRMED = "confirmed.json"
 """In the folder `front`: what retraining with new seeds found."""
 

@@ -19,9 +19,10 @@ from study.errors import StudyError
 from study.storage.directory import StudyDirectory, open_directory
 from study.storage.summaries import read_epochs
 from trainables.config import BASELINE
+from trainables.files import write_atomically
 from trainables.logs import LogFile
 from trainables.record import SCORES
-from trainables.trust import without_secrets
+from trainables.trust import in_place, without_secrets
 
 if TYPE_CHECKING:
     from trainables.trial import Trial
@@ -145,7 +146,7 @@ def note_start(directory: StudyDirectory, trial: str, *, epochs_before: int) -> 
         "epochs_before": epochs_before,
         "time": time.time(),
     }
-    with (directory.trial(trial) / STARTS).open("a", encoding="utf-8") as file:
+    with open(directory.trial(trial) / STARTS, "a", encoding="utf-8", opener=in_place) as file:
         file.write(json.dumps(start) + "\n")
     directory.send_file(trial, STARTS)  # for one that was cut off to see it
     return start
@@ -179,4 +180,4 @@ class _errors_kept:  # noqa: N801  (a context manager, named as it is read)
         if error is not None and isinstance(error, Exception):
             text = without_secrets("".join(traceback.format_exception(kind, error, trace)))
             with contextlib.suppress(OSError):  # a full disk has no room for it either
-                (self.folder / "error.txt").write_text(text, encoding="utf-8")
+                write_atomically(self.folder / "error.txt", text.encode("utf-8", "replace"))

@@ -52,9 +52,11 @@ from study.suggest import command
 from trainables.config import BASELINE
 from trainables.files import write_atomically
 from trainables.record import START_WEIGHTS, WEIGHTS
-from trainables.trust import read_regular, special_file
+from trainables.trust import link_out, read_regular, special_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+WRITTEN_IN_PLACE = (".*", "lock", "stop", "mlflow.behind", "optuna.db*")
+"""Files that are opened to be added to or held, and not replaced whole."""
 REFIT = "refit"
 """The folder of a study's refits, in the study's."""
 
@@ -145,7 +147,7 @@ class StudyDirectory:
 
     def read_split(self) -> pd.DataFrame:
         """Rows of every image: index, image, content, sha256, split, raw_mos and mos (0..100, Eq. S10)."""
-        return pd.read_parquet(io.BytesIO(read_regular(self.path / "split.parquet")))
+        return pd.read_parquet(io.BytesIO(read_regular(self.path / "split.parquet", inside=self.path)))
 
     def write_split(self, rows: pd.DataFrame) -> None:
         write_atomically(self.path / "split.parquet", lambda file: rows.to_parquet(file, index=False))
@@ -387,7 +389,17 @@ def find(studies: Path, name: str) -> StudyDirectory:
         raise StudyError(f"no study named {name!r} in {place_of(studies)}{did_you_mean(name, known)}{listing}")
     if (special := special_file(studies / name)) is not None:
         raise StudyError(f"{special} is a pipe, a socket or a device, which no study holds; remove it first")
+    check_links(studies / name)
     return StudyDirectory(studies / name)
+
+
+def check_links(study: Path) -> None:
+    """StudyError where what is written into the study's folder would land elsewhere."""
+    if (link := link_out(study, WRITTEN_IN_PLACE)) is not None:
+        raise StudyError(
+            f"{link} is a link that leads out of the study, to {link.readlink()}, where nothing of the study is "
+            "written; put what belongs into the study in its place, or remove it"
+        )
 
 
 def find_all(studies: Path) -> list[StudyDirectory]:

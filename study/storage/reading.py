@@ -71,7 +71,7 @@ def _is_number(value: object) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return read_regular(path).decode()
+        return read_regular(path, inside=path.parent).decode()  # what is read may be sent to MLflow
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:

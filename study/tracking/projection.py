@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.front import Front
-from study.looking.front_files import front_of, refresh_front
+from study.looking.front_files import FRONT_FILES, front_of, refresh_front
 from study.storage.directory import StudyDirectory
 from study.storage.reading import UnreadableFileError, read_object_if_any
 from study.storage.summaries import TrialSummary, searched_parameters, summarise_trial, trial_folders
@@ -28,6 +28,7 @@ from study.tracking.store import PROJECT, artifacts_beside, experiment_of, find_
 from study.tracking.study_report import describe, hypervolumes, write_front_report
 from study.tracking.trial_report import copy_files, draw_figures
 from trainables.names import as_key
+from trainables.trust import read_regular
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -153,7 +154,7 @@ class Projection:
         settings |= flatten(read_object_if_any(self.directory.path / "environment.json"))
         recorded = self.runs[STUDY].data.params
         self._log(STUDY, params={name: value for name, value in settings.items() if as_key(name) not in recorded})
-        self.client.log_artifact(run_id, str(self.directory.path / "study.yaml"))
+        self.client.log_text(run_id, self.study_file.to_yaml(), "study.yaml")
         self._set_state(STUDY, state, self._last_end())
         self._log(STUDY, tags={"trials": str(self.study_file.trials)})
         self._study_state = state
@@ -182,8 +183,10 @@ class Projection:
         run_id = self.runs[STUDY].info.run_id
         with tempfile.TemporaryDirectory(prefix="nt-study-") as report:
             write_front_report(front, Path(report))
-            for folder in (report, str(self.directory.front)):
-                self.client.log_artifacts(run_id, folder, "front")
+            for name in FRONT_FILES:  # and nothing else that lies or leads there
+                content = read_regular(self.directory.front / name, inside=self.directory.path)
+                (Path(report) / name).write_bytes(content)
+            self.client.log_artifacts(run_id, report, "front")
         self._send_hypervolumes(complete)
         export = self.directory.command("export", "--pick", "knee", "--out", "knee")
         self._log(STUDY, tags={"mlflow.note.content": describe(front, self.experiment, run_id, export)})

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from study.errors import StudyError
 from study.tracking.store import DEFAULTS
+from trainables.trust import in_place
 
 HOST = "127.0.0.1"
 """Loopback only: MLflow's server asks nobody for a password."""
@@ -58,7 +59,7 @@ class Server:
         # Not as an option: everybody on the machine reads command lines, and a data base's address holds a password.
         environment = {**LEAN, **DEFAULTS, **os.environ, "MLFLOW_BACKEND_STORE_URI": self.store}
         log = self.artifacts.with_name("mlflow-server.log")
-        with log.open("ab") as messages:
+        with open(log, "ab", opener=in_place) as messages:
             self._process = subprocess.Popen(
                 command, env=environment, stdout=messages, stderr=messages, start_new_session=True
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from trainables.attacks.uap import load_perturbation
 from trainables.config import BASELINE
 from trainables.data.labels import read_csv
 from trainables.data.workbook import read_sheet
+from trainables.files import alone
+from trainables.logs import LogFile
 from trainables.models import create_model
 from trainables.record import SCORES, WEIGHTS, read_scores
 from trainables.trust import read_regular, read_weights
@@ -124,3 +127,30 @@ def test_weights_cut_short_are_not_taken_home(study: StudyDirectory, tmp_path: P
     (tmp_path / "before" / WEIGHTS).write_bytes(weights.read_bytes())
     with pytest.raises(ValueError, match="is not the file that was exported"):
         load_exported(tmp_path / "before")
+
+
+@pytest.mark.parametrize("name", [".locking", "stop", "optuna.db", "logs", "front", "trials/t009", "confirm"])
+def test_nothing_is_written_through_a_link(study: StudyDirectory, tmp_path: Path, name: str) -> None:
+    """`.locking` as a link to a thesis: a resume emptied the thesis."""
+    place = study.path / name
+    if place.is_dir():
+        place.rename(tmp_path / "elsewhere")
+    place.unlink(missing_ok=True)
+    (tmp_path / "elsewhere").mkdir(exist_ok=True)
+    thesis = tmp_path / "elsewhere" / "thesis"
+    thesis.write_text("thesis")
+    place.symlink_to(thesis if "." in name or name == "stop" else thesis.parent)
+    with pytest.raises(StudyError, match=f"{re.escape(str(place))} is a link that leads out of the study"):
+        find(study.path.parent, study.name)
+    assert thesis.read_text() == "thesis"
+
+
+def test_nobody_empties_or_lengthens_a_file_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("thesis")
+    (tmp_path / "link").symlink_to(tmp_path / "thesis")
+    with pytest.raises(OSError, match="symbolic link"), alone(tmp_path / "link"):
+        pass
+    handler = LogFile(tmp_path / "link")
+    handler.emit(logging.makeLogRecord({"msg": "a line"}))
+    handler.close()
+    assert (tmp_path / "thesis").read_text() == "thesis"

@@ -39,6 +39,12 @@ WITH_SECRET = {
     f"mysql://host/db?passwd={SECRET}": "mysql://host/db?passwd=…",
     f"https://host/?access_token={SECRET}#x": "https://host/?access_token=…",
     f"connection to 'host=h password={SECRET}' failed": "connection to 'host=h password=…' failed",
+    f"me:{SECRET}@host:5000": "me:…@host:5000",
+    f"http:/me:{SECRET}@host": "http:…@host",
+    f"https://host/?api-key={SECRET}&jwt={SECRET}": "https://host/?api-key=…&jwt=…",
+    f"answer: 'denied Basic {SECRET}8=', Bearer {SECRET}.x": "answer: 'denied Basic …', Bearer …",
+    f'{{"user": "me", "password": "{SECRET} x"}}': '{"user": "me", "password": "…"}',
+    f"{{'aws_secret_access_key': '{SECRET}'}}": "{'aws_secret_access_key': '…'}",
     f"http://u:{SECRET}@a, http://v:{SECRET}@b": "http://u:…@a, http://v:…@b",
 }
 WITHOUT = [
@@ -46,6 +52,7 @@ WITHOUT = [
     "postgresql://me@host/db?application_name=x",
     "sqlite:////a b/ü [1]/mlflow.db",
     "s3://bucket/studies?endpoint_override=http%3A%2F%2Flocalhost%3A9000&region=x",
+    "the basic settings of git@host:me/project, at 12:30 by me@host, in x.py:12",
     "lr = 0.1, eps=0.005; mail me@host",
 ]
 

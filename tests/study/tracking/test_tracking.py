@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shutil
 import signal
@@ -396,3 +397,19 @@ def test_scores_without_a_correlation_are_recorded_without_it(studies: Path, mlf
     run = runs_of(connect(mlflow_server.address), "constant")["t001"]
     assert "validation/srocc" not in run.data.metrics
     assert run.data.metrics["validation/rmse_attacked"] > 0
+
+
+def test_what_is_linked_into_a_study_reaches_no_mlflow(studies: Path, mlflow_server: Server, tmp_path: Path) -> None:
+    directory = write_study(studies, ends=("complete",))
+    (tmp_path / "credentials.json").write_text(json.dumps({"client_secret": "a private key"}))
+    for name in ("environment.json", "front/x.json"):
+        place = directory.path / name
+        place.parent.mkdir(exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(tmp_path / "credentials.json")
+    open_projection(directory, mlflow_server.address, "links").update(final=True)
+    client = connect(mlflow_server.address)
+    run = runs_of(client, "links")[""]
+    assert "client_secret" not in run.data.params
+    files = files_of(client, run.info.run_id)
+    assert {"front/front.json", "front/pareto.html", "study.yaml"} <= files and "front/x.json" not in files
