@@ -91,8 +91,8 @@ def attack(
     from trainables.wrappers.certificate import certified
     from trainables.wrappers.smoothing import MedianSmoothing
 
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)  # before hours of attacks have nowhere to go
+    if out is not None:  # before hours of attacks have nowhere to go
+        _check_table(out)
     place = usable_device(device)
     chosen = parse_attacks(attacks, eps, seed)
     wrapper = None if defence is None else parse_wrapper(defence)
@@ -149,6 +149,26 @@ def attack(
         print(f"integral robustness over the budgets of {labels}: R {value:.3f}")
     if bounds is not None:
         print(bounds.describe())
+
+
+def _check_table(out: Path) -> None:
+    """Make the table's folder. StudyError where another file, as a trial's own record, would be lost."""
+    from study.looking.written import refuse_others
+    from trainables.record import read_metadata
+
+    def is_ours(_: bytes) -> bool:
+        try:
+            return "checkpoint" in read_metadata(out)
+        except ValueError:
+            return False
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+    if out.is_dir():
+        raise StudyError(f"cannot write {out}: it is a folder; name a file in it, as --out {out / 'scores.parquet'}")
+    refuse_others(out, is_ours)
 
 
 def _divided(images: ImageSet, seen: Seen | None, split: str | None, seed: int) -> pd.DataFrame:

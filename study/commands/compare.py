@@ -48,10 +48,10 @@ def compare(
     from analysis.rivals import as_markdown, to_dict
     from analysis.tables_as import from_markdown
     from study.looking.front_files import data_of, front_of
+    from study.looking.written import write_pages
     from study.storage.directory import find
     from study.storage.summaries import summarise
     from study.suggest import command
-    from trainables.files import write_atomically
 
     if len(set(names)) < 2:
         raise StudyError(
@@ -65,17 +65,12 @@ def compare(
     require_same_data(list(zip((directory.name for directory in directories), data, strict=True)))
     asked = _rivalry(fronts, directories, trials)
     text = as_markdown(asked) if asked else ""
-    try:
-        pages = {
-            "pareto.html": pareto_html(*fronts, below=from_markdown(text) if text else "").encode(),
-            "pareto.png": pareto_png(*fronts),
-            **({"defences.md": text.encode()} if text else {}),
-        }
-        out.mkdir(parents=True, exist_ok=True)
-        for name, content in pages.items():
-            write_atomically(out / name, content)
-    except OSError as error:
-        raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+    pages = {
+        "pareto.html": pareto_html(*fronts, below=from_markdown(text) if text else "").encode(),
+        "pareto.png": pareto_png(*fronts),
+        **({"defences.md": text.encode()} if text else {}),
+    }
+    write_pages(out, pages, b"Front of ")
     against = [_against(fronts[0], directories[0], *other) for other in zip(fronts[1:], directories[1:], strict=True)]
     if record:
         from study.tracking.tracker import record_comparison

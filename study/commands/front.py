@@ -160,9 +160,11 @@ def confirmed_table(found: Front, confirmed: dict[str, Any]) -> Table:
 
 
 def _over_seeds(one: dict[str, Any], name: str) -> str:
-    mean, std, limits = one["mean"]["test"][name], one["std"]["test"][name], one["test_intervals"].get(name)
+    mean, std, limits = one["mean"]["test"].get(name), one["std"]["test"].get(name), one["test_intervals"].get(name)
+    if mean is None:
+        return "–"
     text = f"{mean:.3f}" + (f" ± {std:.3f}" if std is not None else "")
-    return text + (f" [{limits[0]:.3f}, {limits[1]:.3f}]" if limits else "")
+    return text + (f" [{limits[0]:.3f}, {limits[1]:.3f}]" if limits and None not in limits else "")
 
 
 def _cells(found: Front, point: TrialPoint) -> list[str]:

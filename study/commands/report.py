@@ -30,10 +30,10 @@ def report(
     All of it comes from the score tables; example images also need the trials' weights.
     """
     from analysis.report import report_files
+    from study.looking.written import write_pages
     from study.running.waiting import waiting
     from study.storage.directory import find
     from study.storage.records import keep_records
-    from trainables.files import write_atomically
 
     found = [find(studies, name) for name in names]
     try:
@@ -42,12 +42,7 @@ def report(
         raise StudyError(f"cannot keep the records in {records}: {error.strerror or error}") from None
     with waiting(progress_terminal(stderr=True), "reading records and drawing"):
         files = report_files([_result(directory) for directory in kept])
-    try:
-        for name, content in files.items():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(out / name, content)
-    except OSError as error:
-        raise StudyError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
+    write_pages(out, files, b"Report: ")
     print(f"{out / 'report.html'} and {len(files) - 1} tables and figures")
 
 

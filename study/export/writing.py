@@ -21,14 +21,17 @@ from study.looking.front_files import front_of
 from study.repeating.refit import refit_metrics, refitted
 from study.repeating.suite_tasks import attacks_of, read_trial_config
 from study.storage.directory import StudyDirectory
+from study.storage.whole import others_file
 from trainables.config import TrialConfig, trial_config_from_dict
 from trainables.models.scorer import Scorer
-from trainables.record import SCORES, check_weights
+from trainables.record import SCORES, WEIGHTS, check_weights
 from trainables.suite import load_trial_model
 from trainables.trust import read_regular
 
 PICKS = ("knee", "most-accurate", "most-robust", "front")
 PICTURE = "front.png"
+FILES = (CONFIG, "metrics.json", "README.md", PICTURE, SPLIT, WEIGHTS, SCORES, "model.onnx")
+"""All that an export's folder can hold."""
 
 
 def export(
@@ -183,6 +186,8 @@ def _check_out(out: Path, force: bool) -> None:
         raise StudyError(f"{out} exists already; choose another --out or replace it with --force")
     if not out.is_dir() or (any(out.iterdir()) and not _is_export(out)):
         raise StudyError(f"{out} exists and is no export, so it is not replaced; choose another --out")
+    if other := others_file(out, (*FILES, *(f"*/{name}" for name in FILES))):
+        raise StudyError(f"{other} is no file of an export, so {out} is not replaced; move it away first")
 
 
 def _is_export(folder: Path) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from analysis.front import Front, doubt_of, find_front
+from analysis.front import SPLITS, Front, doubt_of, find_front
 from study.storage.directory import StudyDirectory
 from study.storage.reading import read_object_if_any
 from study.storage.summaries import TrialSummary, summarise
@@ -75,7 +76,32 @@ def data_of(directory: StudyDirectory, trials: list[TrialSummary]) -> str:
 def read_confirmed(directory: StudyDirectory) -> dict[str, Any]:
     """What `nt-study confirm` found: `trials`, each with mean and std over new seeds, and the trials `within_noise`."""
     found = read_object_if_any(directory.front / CONFIRMED)
-    return found if isinstance(found.get("trials"), list) else {"trials": [], "within_noise": []}
+    trials, within_noise = found.get("trials"), found.get("within_noise")
+    is_whole = (
+        isinstance(trials, list)
+        and all(map(_is_confirmation, trials))
+        and isinstance(within_noise, list)
+        and all(isinstance(name, str) for name in within_noise)
+    )
+    return found if is_whole else {"trials": [], "within_noise": []}
+
+
+def _is_confirmation(one: Any) -> bool:
+    """Whether an entry is a `Confirmation` as it was written, and no other hand's."""
+    if not isinstance(one, dict) or not isinstance(one.get("trial"), str) or type(one.get("seeds")) is not int:
+        return False
+    sides = [one[name].get(split) for name in ("mean", "std") if isinstance(one.get(name), dict) for split in SPLITS]
+    limits = one.get("test_intervals")
+    return (
+        len(sides) == 2 * len(SPLITS)
+        and all(isinstance(side, dict) and _are_numbers(side.values()) for side in sides)
+        and isinstance(limits, dict)
+        and all(isinstance(two, list) and len(two) == 2 and _are_numbers(two) for two in limits.values())
+    )
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float | None) for value in values)
 
 
 def _numbers(values: dict[str, float | None]) -> dict[str, float]:

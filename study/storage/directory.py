@@ -34,7 +34,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -355,6 +355,8 @@ def create(
     """
     check_new(studies, name)
     directory = StudyDirectory(studies / name)
+    check_links(directory.path)
+    _refuse_others_files(directory.path, ("split.parquet", *(files or ())))
     try:
         directory.trials.mkdir(parents=True, exist_ok=True)
         with directory.locked():
@@ -370,6 +372,14 @@ def create(
             f"cannot write to {place_of(studies)}: {os.strerror(error.errno or 0)}; choose another --studies"
         ) from None
     return directory
+
+
+def _refuse_others_files(path: Path, names: Iterable[str]) -> None:
+    """StudyError where a new study would write over files that no launch has left: the first that it writes is
+    launched.yaml."""
+    taken = [path / name for name in names if (path / name).exists()]
+    if taken and not (path / "launched.yaml").exists():
+        raise StudyError(f"{taken[0]} is there and of no study, so nothing is launched over it; choose another --name")
 
 
 def exists(studies: Path, name: str) -> bool:

@@ -103,3 +103,25 @@ def test_report_and_compare_go_on_without_the_damaged_trial(
         monkeypatch, capsys, "compare", "own", "other", "--studies", tmp_path, "--out", tmp_path / "c"
     )
     assert code == 0 and "scores.parquet" in warned
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"trials": []}',
+        '{"trials": [5], "within_noise": []}',
+        '{"trials": [], "within_noise": 5}',
+        '{"trials": [{"trial": "t000", "seeds": 2, "mean": 1, "std": {}}], "within_noise": []}',
+        '{"trials": [{"trial": "t000", "seeds": 2, "mean": {"validation": {}, "test": {}}, '
+        '"std": {"validation": {}, "test": {}}, "test_intervals": {"srocc": [1]}}], "within_noise": []}',
+    ],
+)
+def test_a_front_is_shown_whatever_confirmed_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str
+) -> None:
+    path = write_study(tmp_path, "own", ends=("complete",)).front / "confirmed.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    code, said, warned = run_here(monkeypatch, capsys, "front", "own", "--studies", tmp_path)
+    assert (code, "Traceback" in warned) == (0, False), warned
+    assert "baseline" in said
