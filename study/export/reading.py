@@ -29,6 +29,8 @@ CONFIG = "config.json"
 FORMAT = "nt-study export"
 VERSION = 2
 """Version 1 did not say where views lie, and cut them by the images' names; it is read as that."""
+NEEDED = {"model": str, "size": str, "sha256": str, "seed": int, "input": dict}
+"""What of `config.json` a model cannot be rebuilt without."""
 SCALE = (0, 100)
 """The MOS scale of training: the training images' worst and best. Models are not held to it, so it is no bound."""
 
@@ -53,15 +55,20 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = dict(json.loads(read_regular(folder / CONFIG)))
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no exported model{_inner_exports(folder)}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder / CONFIG} cannot be read: {error}") from None
     if config.get("format") != FORMAT:
         raise ValueError(f"{folder} holds no exported model; make one with: nt-study export NAME --out DIR")
-    if config["version"] not in (1, VERSION):
+    if config.get("version") not in (1, VERSION):
         raise ValueError(
-            f"{folder} is an export of version {config['version']}, this program reads versions 1 and "
+            f"{folder} is an export of version {config.get('version')}, this program reads versions 1 and "
             f"{VERSION}; export it again"
         )
+    wrong = next((name for name, kind in NEEDED.items() if not isinstance(config.get(name), kind)), None)
+    if wrong is None and config["version"] == VERSION and not isinstance(config["input"].get("views"), str):
+        wrong = "input"
+    if wrong:
+        raise ValueError(f"{folder / CONFIG} is damaged: it says no usable {wrong!r}; export the model again")
     return config
 
 

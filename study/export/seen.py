@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.export.reading import read_config
+from study.export.reading import CONFIG, read_config
 from study.storage.directory import StudyDirectory
 from trainables.trust import read_regular
 
@@ -29,10 +29,17 @@ def seen_by(checkpoint: Path) -> Seen | None:
     """What a checkpoint tells of its images; None for one that tells nothing, such as published weights."""
     if (checkpoint / SPLIT).exists():
         return Seen(
-            data=read_config(checkpoint)["data"]["spec"],
+            data=_data_of(checkpoint),
             split=pd.read_parquet(io.BytesIO(read_regular(checkpoint / SPLIT))),
         )
     study = StudyDirectory(checkpoint.resolve().parents[1]) if checkpoint.is_dir() else None
     if study is not None and (study.path / SPLIT).exists() and study.trials == checkpoint.resolve().parent:
         return Seen(data=study.read_study_file().data, split=study.read_split())
     return None
+
+
+def _data_of(export: Path) -> str:
+    data = read_config(export).get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("spec"), str):
+        raise ValueError(f"{export / CONFIG} is damaged: it says no usable 'data'; export the model again")
+    return str(data["spec"])

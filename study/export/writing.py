@@ -30,6 +30,7 @@ from trainables.trust import read_regular
 
 PICKS = ("knee", "most-accurate", "most-robust", "front")
 PICTURE = "front.png"
+ENVIRONMENT = "environment.json"
 FILES = (CONFIG, "metrics.json", "README.md", PICTURE, SPLIT, WEIGHTS, SCORES, "model.onnx")
 """All that an export's folder can hold."""
 
@@ -126,7 +127,7 @@ def write_model(
 def model_config(directory: StudyDirectory, point: TrialPoint) -> dict[str, Any]:
     """Everything needed to rebuild the model and to feed it, and what it was trained on and with."""
     trial = trial_config_from_dict(directory.read_json(f"trials/{point.trial}/config.json"))
-    environment = directory.read_json("environment.json")
+    environment = environment_of(directory)
     weights = directory.weights(point.trial).read_bytes()
     return {
         "format": FORMAT,
@@ -142,6 +143,24 @@ def model_config(directory: StudyDirectory, point: TrialPoint) -> dict[str, Any]
         "versions": environment["versions"],
         "code": environment["code"],
     }
+
+
+def environment_of(directory: StudyDirectory) -> dict[str, Any]:
+    """What the study was trained on and with. StudyError where its file does not say so."""
+    environment = directory.read_json(ENVIRONMENT)
+    data = environment.get("data")
+    said = data if isinstance(data, dict) else {}
+    counts = said.get("images")
+    if not (
+        {"versions", "code"} <= environment.keys()
+        and all(isinstance(said.get(name), str) for name in ("spec", "fingerprint", "score_kind"))
+        and isinstance(counts, dict)
+        and all(isinstance(count, int) for count in counts.values())
+    ):
+        raise StudyError(
+            f"{directory.path / ENVIRONMENT} does not say what the study was trained on; bring it back from a copy"
+        )
+    return environment
 
 
 def _input_and_output(trial: TrialConfig) -> dict[str, Any]:

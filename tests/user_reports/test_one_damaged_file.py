@@ -9,6 +9,10 @@ import pytest
 from command_line import run_here
 from written_study import write_study
 
+from study.errors import StudyError
+from study.export.reading import read_config
+from study.export.writing import environment_of
+
 DAMAGED: dict[str, list[str | None]] = {
     "epochs.jsonl": ['{"epoch": 1, "train_', "[]", "\x00\x00", '{"epoch": "1", "train_seconds": []}', "null\n"],
     "config.json": ["", "[]", "null", '{"lam": "much"}', '{"recipe": []}', "{", "[" * 100_000],
@@ -125,3 +129,23 @@ def test_a_front_is_shown_whatever_confirmed_it(
     code, said, warned = run_here(monkeypatch, capsys, "front", "own", "--studies", tmp_path)
     assert (code, "Traceback" in warned) == (0, False), warned
     assert "baseline" in said
+
+
+@pytest.mark.parametrize("name", ["version", "model", "size", "sha256", "seed", "input"])
+@pytest.mark.parametrize("value", [None, [1], {}])
+def test_an_export_of_wrong_types_is_named(knee: Path, tmp_path: Path, name: str, value: object) -> None:
+    config = json.loads((knee / "config.json").read_text()) | {name: value}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"config\.json is damaged: it says no usable|is an export of version"):
+        read_config(tmp_path)
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"config\.json cannot be read"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize("data", [None, 5, {}, {"spec": "photos", "fingerprint": 5, "score_kind": "mos", "images": {}}])
+def test_a_study_that_does_not_say_its_data_is_not_exported(tmp_path: Path, data: object) -> None:
+    directory = write_study(tmp_path, "own")
+    directory.write_json("environment.json", directory.read_json("environment.json") | {"data": data})
+    with pytest.raises(StudyError, match=r"environment\.json does not say what the study was trained on"):
+        environment_of(directory)
