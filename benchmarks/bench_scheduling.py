@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import ray
+from matplotlib.figure import Figure
 from ray import tune
 from ray.tune import Callback
 
@@ -39,7 +40,9 @@ from trainables.objectives import measure
 from trainables.record import SCORES, write_scores
 
 MARKS = (50, 100, 200, 300, 400, 500, 600, 800, *range(1000, 10_001, 500))
-"""After so many finished trials the driver is looked at."""
+"""After so many finished trials a line is printed."""
+EVERY = 50
+"""After so many more, the driver is looked at for the record."""
 IMAGES = 20
 
 
@@ -62,10 +65,13 @@ class SleepingTrial(tune.Trainable):
         (self.folder / "config.json").write_text(json.dumps(trial))
         self._wait_for_all_slots()
         time.sleep(float((self.study / "seconds").read_text()) * random.Random(self.config["trial"]).uniform(0.5, 1.5))
-        (self.folder / "epochs.jsonl").write_bytes((self.study / "epochs.jsonl").read_bytes())
-        (self.folder / SCORES).write_bytes((self.study / SCORES).read_bytes())
+        table = scores_at(trial["lam"], seed=self.config["trial"])
+        epochs = [json.loads(line) for line in (self.study / "epochs.jsonl").read_text().splitlines()]
+        rows = [row | measure(table, "validation") for row in epochs]
+        (self.folder / "epochs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_scores(self.folder / SCORES, table, {"trial": self.config["trial"]})
         (self.folder / "slot.json").write_text(json.dumps({"began": began, "ended": time.time()}))
-        return {**json.loads((self.folder / "epochs.jsonl").read_text().splitlines()[-1]), "done": True}
+        return {**rows[-1], "done": True}
 
     def _wait_for_all_slots(self) -> None:
         """Until as many trials have begun as there are slots."""
@@ -98,25 +104,32 @@ class DriverMeter(Unpickled, Callback):
 
     def __init__(self) -> None:
         self.process = psutil.Process()
-        self.rows: list[dict[str, float]] = [self._now(0)]
+        self.printed = self._now(0)
+        self.rows: list[dict[str, float]] = []
         self.finished = 0
 
     def _now(self, finished: int) -> dict[str, float]:
         used = self.process.cpu_times()
         gcs = [child.memory_info().rss for child in self.process.children() if child.name() == "gcs_server"]
-        memory = {"memory": self.process.memory_info().rss / 2**20, "gcs": sum(gcs) / 2**20}
+        memory = {"driver_mib": self.process.memory_info().rss / 2**20, "gcs_mib": sum(gcs) / 2**20}
         return {"finished": finished, "cpu": used.user + used.system, "wall": time.time(), **memory}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.finished += 1
+        if self.finished % EVERY:
+            return
+        row = self._now(self.finished)
+        self.rows.append(row)
         if self.finished in MARKS:
-            before, row = self.rows[-1], self._now(self.finished)
-            self.rows.append(row)
+            before, self.printed = self.printed, row
             count = row["finished"] - before["finished"]
             cpu, wall = ((row[key] - before[key]) / count * 1e3 for key in ("cpu", "wall"))
-            print(
-                f"{row['finished']:.0f} | {row['memory']:.0f} | {row['gcs']:.0f} | {cpu:.0f} | {wall:.0f}", flush=True
-            )
+            cells = [f"{row[name]:.0f}" for name in ("finished", "driver_mib", "gcs_mib")]
+            print(" | ".join([*cells, f"{cpu:.0f}", f"{wall:.0f}"]), flush=True)
+
+    def memory(self) -> pd.DataFrame:
+        """Finished trials, and MiB of the driver and the GCS."""
+        return pd.DataFrame(self.rows)[["finished", "driver_mib", "gcs_mib"]].round(1)
 
 
 def main() -> None:
@@ -126,6 +139,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="how long a trial sleeps on average")
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--mlflow", action="store_true", help="record the trials in the default store as well")
+    parser.add_argument("--memory", type=Path, help="write the driver's memory to this CSV file, and a plot beside it")
     options = parser.parse_args()
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     os.environ |= {"RAY_worker_niceness": "0"}  # Ray's own 15 would starve the trials beside anything else that runs
@@ -149,8 +163,22 @@ def main() -> None:
             meter = DriverMeter()
             print("finished | driver, MiB | GCS, MiB | driver's CPU time, ms per trial | wall time, ms per trial")
             run_trials(directory, study_file, search, [meter, *notifiers], lambda: False, actor=SleepingTrial)
+            if options.memory:
+                keep_memory(meter.memory(), options.memory)
         report(directory, options.slots)
     ray.shutdown()
+
+
+def keep_memory(rows: pd.DataFrame, path: Path) -> None:
+    """As a table and as a plot."""
+    rows.to_csv(path, index=False)
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rows["finished"], rows["driver_mib"], label="driver, with MLflow's thread")
+    axes.plot(rows["finished"], rows["gcs_mib"], label="Ray's GCS")
+    axes.set(xlabel="finished trials", ylabel="memory in use, MiB", ylim=(0, None))
+    axes.legend(frameon=False)
+    figure.savefig(path.with_suffix(".png"), dpi=150, metadata={"Software": None})
 
 
 @contextlib.contextmanager
@@ -172,24 +200,7 @@ def write_study(studies: Path, options: argparse.Namespace) -> StudyDirectory:
         "resources_per_trial": {"cpu": 1, "gpu": 1},
     }
     directory = create(studies, "scheduling", load_study_file("hyperiqa", preset="smoke", overrides=overrides))
-    mos = np.linspace(5, 95, IMAGES)
-    table = pd.DataFrame(
-        {
-            "image": [f"{row}.png" for row in range(IMAGES)],
-            "content": [str(row) for row in range(IMAGES)],
-            "split": ["validation", "test"] * (IMAGES // 2),
-            "mos": mos,
-            "attack": "fgsm",
-            "clean_score": mos + 1,
-            "attacked_score": mos + 2,
-            "attacked_score_8bit": mos + 2,
-            "max_delta": 0.005,
-            "ssim": 0.99,
-            "seconds": 0.001,
-            "gradient_l1": 1.0,
-        }
-    )
-    write_scores(directory.path / SCORES, table, {"trial": "any"})
+    table = scores_at(0.0, seed="any")
     config = directory.read_study_file().trial_config("t000", {"lam": 1e-4, "step_size": 0.01})
     directory.write_json("config.json", config.to_dict())
     epoch = {"epoch": 1, "stage": "finetune", "train_loss": 1.0, "lr": 1e-3, "train_seconds": options.seconds}
@@ -199,6 +210,31 @@ def write_study(studies: Path, options: argparse.Namespace) -> StudyDirectory:
     (directory.path / "seconds").write_text(str(options.seconds))
     (directory.path / "slots").write_text(str(min(options.slots, options.trials)))
     return directory
+
+
+def scores_at(lam: float, seed: str) -> pd.DataFrame:
+    """A made-up score table: a larger λ costs order and gains robustness, with noise, so that few are on the front."""
+    noise = np.random.default_rng([ord(letter) for letter in seed])
+    mos = np.linspace(5, 95, IMAGES)
+    strength = lam / (lam + 1e-3)
+    clean = np.clip(50 + (mos - 50) * (1 - 0.8 * strength) + noise.normal(0, 8 + 8 * strength, IMAGES), 0, 100)
+    attacked = np.clip(clean + noise.normal(0, 15 * (1 - strength) + 1, IMAGES), 0, 100)
+    return pd.DataFrame(
+        {
+            "image": [f"{row}.png" for row in range(IMAGES)],
+            "content": [str(row) for row in range(IMAGES)],
+            "split": ["validation", "test"] * (IMAGES // 2),
+            "mos": mos,
+            "attack": "fgsm",
+            "clean_score": clean,
+            "attacked_score": attacked,
+            "attacked_score_8bit": attacked,
+            "max_delta": 0.005,
+            "ssim": 0.99,
+            "seconds": 0.001,
+            "gradient_l1": 1.0,
+        }
+    )
 
 
 def report(directory: StudyDirectory, slots: int) -> None:

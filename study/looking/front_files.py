@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from typing import Any
 from analysis.front import SPLITS, Front, doubt_of, find_front
 from study.storage.directory import StudyDirectory
 from study.storage.reading import read_object_if_any
-from study.storage.summaries import TrialSummary, summarise
+from study.storage.summaries import TrialSummary, each_trial, summarise_trial
 from trainables.config import BASELINE
 from trainables.files import write_atomically
 from trainables.record import SCORES, read_scores
@@ -23,15 +22,17 @@ CONFIRMED = "confirmed.json"
 """In the folder `front`: what retraining with new seeds found."""
 
 
-def front_of(directory: StudyDirectory, trials: list[TrialSummary] | None = None) -> Front:
-    """The front of a study's complete trials on validation. ValueError when no trial is complete yet."""
+def front_of(directory: StudyDirectory, trials: Iterable[TrialSummary] | None = None) -> Front:
+    """The front of a study's complete trials on validation. ValueError when no trial is complete yet.
+
+    Trials are read one after another: thousands of them with all their epochs would be held at once for nothing.
+    """
     study_file = directory.read_study_file()
-    summaries = summarise(directory) if trials is None else trials
     confirmed = read_confirmed(directory)
     spreads = {one["trial"]: _numbers(one["std"]["validation"]) for one in confirmed["trials"]}
     runs = read_object_if_any(directory.path / "mlflow.json").get("runs")
-    points = [
-        dataclasses.asdict(trial)
+    points = (
+        vars(trial)
         | {
             "epochs": len(trial.epochs),
             "run_id": runs.get(trial.trial, "") if isinstance(runs, dict) else "",
@@ -40,17 +41,17 @@ def front_of(directory: StudyDirectory, trials: list[TrialSummary] | None = None
             "spread": spreads.get(trial.trial, {}),
             "within_noise": trial.trial in confirmed["within_noise"],
         }
-        for trial in summaries
-    ]
-    return find_front(directory.name, points, study_file.objectives, doubt=_doubt(directory, summaries))
+        for trial in (each_trial(directory) if trials is None else trials)
+    )
+    return find_front(directory.name, points, study_file.objectives, doubt=_doubt(directory))
 
 
-def _doubt(directory: StudyDirectory, trials: list[TrialSummary]) -> str:
+def _doubt(directory: StudyDirectory) -> str:
     """Whether the study's models have learned anything, as far as its baseline can tell."""
-    path = directory.trial(BASELINE) / SCORES
-    if not any(trial.is_baseline and trial.state == "complete" for trial in trials):
+    folder = directory.trial(BASELINE)
+    if summarise_trial(folder, [], alive=False).state != "complete":
         return ""
-    return _doubt_of_version(path, path.stat().st_mtime_ns)
+    return _doubt_of_version(folder / SCORES, (folder / SCORES).stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -74,10 +74,15 @@ def summarise(directory: StudyDirectory) -> list[TrialSummary]:
 
     A file that cannot be read costs what it would have said, is named in its trial's `problems`, and hides no other.
     """
+    return list(each_trial(directory))
+
+
+def each_trial(directory: StudyDirectory) -> Iterator[TrialSummary]:
+    """The same, each read when it is asked for."""
     alive = directory.owner() is not None
     searched = searched_parameters(directory.read_study_file())
-    trials = [summarise_trial(folder, searched, alive) for folder in trial_folders(directory)]
-    return sorted(trials, key=lambda trial: in_order(trial.trial))
+    for folder in sorted(trial_folders(directory), key=lambda folder: in_order(folder.name)):
+        yield summarise_trial(folder, searched, alive)
 
 
 def trial_folders(directory: StudyDirectory) -> list[Path]:

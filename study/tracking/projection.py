@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.front import Front
+from analysis.front import Front, TrialPoint
 from study.looking.front_files import FRONT_FILES, front_of, refresh_front
 from study.storage.directory import StudyDirectory
 from study.storage.reading import UnreadableFileError, read_object_if_any
@@ -170,7 +170,7 @@ class Projection:
         began = time.thread_time()
         write_link(self.directory, self.uri, self.project, {key: run.info.run_id for key, run in self.runs.items()})
         front = front_of(self.directory)
-        digest = _digest(front)
+        digest = _digest_of_front(front)
         self._members = {point.trial for point in front.members}
         if self.runs[STUDY].data.tags.get("front") != digest:
             self._draw_front(set(complete))
@@ -346,9 +346,19 @@ def batched(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _digest(content: TrialSummary | Front) -> str:
-    """Equal for equal trials or fronts; another one as soon as anything that is recorded changes."""
-    return hashlib.sha256(json.dumps(asdict(content), sort_keys=True).encode()).hexdigest()[:16]
+def _digest(content: TrialSummary | TrialPoint) -> str:
+    """Equal for equal trials; another one as soon as anything that is recorded changes."""
+    return _hash(json.dumps(asdict(content), sort_keys=True))
+
+
+def _digest_of_front(front: Front) -> str:
+    """The same of a front, point by point: as one text thousands of trials take hundreds of megabytes."""
+    rest = [front.objectives, len(front.members), front.reference_point, front.hypervolume, front.doubt]
+    return _hash("".join([json.dumps(rest), *map(_digest, front.points)]))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _modified(path: Path) -> int:
