@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from search_spaces.yaml_file import StudyFileError, did_you_mean, read_yaml
+from search_spaces.yaml_file import StudyFileError, read_yaml
+from trainables.registry import unknown
 
 FOLDER = Path(__file__).parent / "defences"
 NT = "nt"
@@ -49,5 +50,5 @@ def _axis(axis: Mapping[str, Any], nt_lam: Mapping[str, Any]) -> dict[str, Any]:
 def _read(defence: str) -> dict[str, Any]:
     known = defences()
     if defence not in known:
-        raise StudyFileError(f"unknown defence {defence!r}{did_you_mean(defence, known)}; known: {', '.join(known)}")
+        raise StudyFileError(unknown(defence, known, "defence"))
     return read_yaml(FOLDER / f"{defence}.yaml")

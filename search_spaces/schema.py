@@ -10,6 +10,7 @@ it is `based_on`. All of it ends as one `StudyFile`, which is frozen into the st
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from search_spaces.yaml_file import StudyFileError, did_you_mean, read_yaml
 from trainables.config import BASELINE, Recipe, Size, TrialConfig, ViewRule
 from trainables.files import whole_path, whole_url
 from trainables.objectives import DEFAULT_ATTACK, WORST, objective
+from trainables.registry import unknown
 from trainables.trust import has_secret, without_secrets
 from trainables.written import Real, Whole
 
@@ -177,7 +179,7 @@ class StudyFile(_Part):
         known = (*PARAMETERS, *STAGE_PARAMETERS)
         for name in space:
             if name not in known:
-                raise ValueError(f"unknown parameter {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+                raise ValueError(unknown(name, known, "parameter"))
             if name in PARAMETERS and space[name].low < 0:
                 raise ValueError(f"{name}: low must not be negative, got {space[name].low}")
         if not space:
@@ -373,10 +375,7 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
         raise StudyFileError(f"{source}: say which baseline the study is of, as in 'baseline: hyperiqa'")
     baseline = str(own["baseline"])
     if baseline not in baselines():
-        raise StudyFileError(
-            f"unknown baseline {baseline!r}{did_you_mean(baseline, baselines())}; "
-            f"known: {', '.join(baselines())}, or the path of a study file (*.yaml)"
-        )
+        raise StudyFileError(f"{unknown(baseline, baselines(), 'baseline')}, or the path of a study file (*.yaml)")
     room = read_yaml(FOLDER / f"{baseline}.yaml")
     preset = preset or own.pop("preset", None) or "demo"
     own.pop("preset", None)
@@ -384,14 +383,11 @@ def load_study_file(source: str, *, preset: str | None = None, overrides: Mappin
         if not isinstance(value, str):
             raise StudyFileError(f"{source}: {key} is a name, got {value!r}")
     if preset not in room["presets"]:
-        raise StudyFileError(
-            f"{baseline} has no preset {preset!r}{did_you_mean(preset, room['presets'])}; "
-            f"known: {', '.join(room['presets'])}"
-        )
+        raise StudyFileError(f"{baseline}: {unknown(preset, room['presets'], 'preset')}")
     chosen = _lay(room["presets"][preset], own)
     size = chosen.get("size", "small")
     if size not in room["sizes"]:
-        raise StudyFileError(f"unknown size {size!r}; known: {', '.join(room['sizes'])}")
+        raise StudyFileError(unknown(size, room["sizes"], "size"))
     of_size = dict(room["sizes"][size])
     of_size["suite"] = _with_shared(of_size.get("suite", {}))
     recipes = of_size.pop("recipes")
@@ -441,9 +437,7 @@ def _recipe(wanted: Any, recipes: dict[str, Any], owner: str) -> Any:
     changes = dict(wanted) if isinstance(wanted, Mapping) else {}
     name = changes.pop(BASED_ON, next(iter(recipes))) if isinstance(wanted, Mapping) else wanted
     if not isinstance(name, str) or name not in recipes:
-        raise StudyFileError(
-            f"{owner} has no recipe {name!r}{did_you_mean(str(name), recipes)}; known: {', '.join(recipes)}"
-        )
+        raise StudyFileError(f"{owner}: {unknown(str(name), recipes, 'recipe')}")
     return _merge(recipes[name], changes)
 
 
@@ -470,6 +464,9 @@ def _first_sentence(error: ValidationError, source: str) -> str:
         message = f"unknown key{did_you_mean(name, _known_keys(first['loc']))}"
     elif first["type"] in ("missing", "missing_argument"):
         message = "this key is missing"
+    elif first["type"] == "literal_error" and isinstance(first["input"], str):  # an optimizer, a sampler, a scheduler
+        known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        message = unknown(without_secrets(first["input"]), known, str(first["loc"][-1]))
     elif "input" in first and not isinstance(first["input"], dict):
         message = f"{message}, got {without_secrets(repr(first['input']))}" if "got" not in message else message
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""

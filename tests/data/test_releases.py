@@ -155,7 +155,7 @@ def test_a_manifest_may_carry_deviation_content_and_split(tmp_path: Path) -> Non
 
 
 def test_an_unknown_set_is_told_its_nearest_name() -> None:
-    with pytest.raises(ValueError, match=r"no data set 'koniq'; did you mean 'koniq10k'"):
+    with pytest.raises(ValueError, match="unknown data set 'koniq'; did you mean 'koniq10k'"):
         open_dataset("koniq:/data")
     with pytest.raises(ValueError, match="did you mean 'photos'"):
         open_dataset("photoz")

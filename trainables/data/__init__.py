@@ -1,6 +1,5 @@
 """Data sets by name: `open_dataset("photos")`, `open_dataset("livec:/path")`, `open_dataset("csv:/path/list.csv")`."""
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from trainables.data.photos import open_photos
 from trainables.data.spaq import read_spaq
 from trainables.data.tid2013 import read_tid2013
 from trainables.files import default_cache_dir, whole_path
+from trainables.registry import unknown
 
 LABEL_READERS: dict[str, Callable[[Path], Labels]] = {
     "livec": read_livec,
@@ -83,5 +83,4 @@ def _no_such_set(spec: str, name: str) -> str:
         return f"{spec!r} says where images are and not which: write csv:{spec} for a table of images and ratings"
     if path.is_dir():
         return f"{spec!r} says where images are and not which: write NAME:{spec}, with one of {', '.join(known)}"
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-    return f"there is no data set {name!r}; did you mean {nearest!r}? (known: {', '.join(known)})"
+    return unknown(name, known, "data set")
