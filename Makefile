@@ -72,7 +72,7 @@ paper-small: $(READY) ## the paper's experiments at small size, in about an hour
 	$(MAKE) results RECORDS=$(STUDIES) KEEP="--records docs/results/records"
 
 results: $(READY) ## write docs/results from the records kept there
-	rm -rf docs/results/tables docs/results/figures docs/results/ablations
+	cd docs/results && rm -rf tables figures ablations findings.md against-the-paper.md tables.md tables.tex
 	$(BIN)/nt-study report $(BASELINES:%=%-lam) --studies $(RECORDS) $(KEEP) --out docs/results
 	$(BIN)/nt-study report hyperiqa-step_size hyperiqa-intensity --studies $(RECORDS) $(KEEP) --out docs/results/ablations
 
