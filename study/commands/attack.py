@@ -153,7 +153,7 @@ def attack(
 
 def _check_table(out: Path) -> None:
     """Make the table's folder. StudyError where another file, as a trial's own record, would be lost."""
-    from study.looking.written import refuse_others
+    from study.looking.written import prepare_file
     from trainables.record import read_metadata
 
     def is_ours(_: bytes) -> bool:
@@ -162,13 +162,7 @@ def _check_table(out: Path) -> None:
         except ValueError:
             return False
 
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
-    if out.is_dir():
-        raise StudyError(f"cannot write {out}: it is a folder; name a file in it, as --out {out / 'scores.parquet'}")
-    refuse_others(out, is_ours)
+    prepare_file(out, "scores.parquet", is_ours)
 
 
 def _divided(images: ImageSet, seen: Seen | None, split: str | None, seed: int) -> pd.DataFrame:

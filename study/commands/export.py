@@ -132,15 +132,9 @@ def score(
 
 def _check_writable(out: Path) -> None:
     """Make the file's folder, before hours of scoring have nowhere to go, and refuse to write over a photograph."""
-    from study.looking.written import refuse_others
+    from study.looking.written import prepare_file
 
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
-    if out.is_dir():
-        raise StudyError(f"cannot write {out}: it is a folder; name a file in it, as --out {out / 'scores.csv'}")
-    refuse_others(out, lambda text: text.startswith((b"image,score,error,note", b'{\n "model": ')))
+    prepare_file(out, "scores.csv", lambda text: text.startswith((b"image,score,error,note", b'{\n "model": ')))
 
 
 def _opened(out: Path | None) -> AbstractContextManager[TextIO]:

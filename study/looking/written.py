@@ -30,6 +30,20 @@ def write_pages(out: Path, files: Mapping[str, bytes], title: bytes) -> None:
         raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
 
 
+def prepare_file(out: Path, usual: str, is_ours: Callable[[bytes], bool]) -> None:
+    """Make the folder of a file that takes long to compute. usual: what such a file is called, for who named a folder.
+
+    StudyError where it cannot be made, and where another's file would be lost.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+    if out.is_dir():
+        raise StudyError(f"cannot write {out}: it is a folder; name a file in it, as --out {out / usual}")
+    refuse_others(out, is_ours)
+
+
 def refuse_others(out: Path, is_ours: Callable[[bytes], bool]) -> None:
     """StudyError where a file is there, has something in it, and does not begin as what its command writes."""
     if out.is_file() and out.stat().st_size and not is_like(out, is_ours):
